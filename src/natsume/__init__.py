@@ -1,0 +1,1 @@
+"""Natsume: an event-driven actor system on NATS JetStream."""
