@@ -1,0 +1,85 @@
+"""What Natsume raises, and what a task may raise to say how it ended."""
+
+from datetime import datetime, timedelta
+
+
+class NatsumeError(Exception):
+    """Any error of Natsume: one sentence that says what is wrong, where, and what to do."""
+
+
+class UsageError(NatsumeError):
+    """A call, an option or a declaration that cannot be right."""
+
+
+class ArgumentsError(UsageError):
+    """A task's arguments do not fit its actor; the sentence holds the path of the wrong field."""
+
+
+class UnknownActor(UsageError):
+    """No actor has this name here."""
+
+
+class UnknownTask(NatsumeError):
+    """Nothing knows a task with this id."""
+
+
+class MissingDependency(NatsumeError):
+    """A dependency of an actor cannot be provided; the sentence names what to set."""
+
+
+class Unbound(NatsumeError):
+    """`schedule()` was called where no client is bound."""
+
+
+class BrokerError(NatsumeError):
+    """The broker refused or did not answer.
+
+    `code` is the server's error code, 0 where there is none.
+    """
+
+    def __init__(self, sentence: str, code: int = 0) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class Disconnected(BrokerError):
+    """There is no connection now; nothing was buffered."""
+
+
+class NotAcknowledged(BrokerError):
+    """A publish got no PubAck before its deadline; whether it was stored is unknown."""
+
+
+class TaskFailed(NatsumeError):
+    """The task whose result was asked for ended without one."""
+
+    def __init__(self, sentence: str, state: str) -> None:
+        super().__init__(sentence)
+        self.state = state
+
+
+class LeaseLost(NatsumeError):
+    """A lock was lost while its task ran."""
+
+
+class TaskTimeoutError(NatsumeError):
+    """The task ran longer than its actor's `timeout_s`."""
+
+
+class TaskRetryRequestedError(Exception):
+    """Raised by a task to be tried again, whatever the type of the error; the policy decides when."""
+
+
+class UnretryableError(Exception):
+    """Raised by a task that no retry can help: the policy is not asked."""
+
+
+class Snooze(Exception):  # noqa: N818 - an instruction, not an error
+    """Raised by a task to run again later; it costs no attempt.
+
+    Takes a number of seconds, a `timedelta`, or an aware `datetime`.
+    """
+
+    def __init__(self, until: float | timedelta | datetime) -> None:
+        super().__init__(f"snoozed: {until}")
+        self.until = until

@@ -1,0 +1,1 @@
+"""The vocabulary: tasks, records, subjects and bounds, known to every other layer."""

@@ -1,0 +1,90 @@
+"""Every bound of the system, in one place; sizes in bytes, times in seconds."""
+
+from typing import Final
+
+ARGUMENTS_MAX: Final = 256 * 1024
+"""Body of a task. A larger one is refused at submit, and is a dead letter at receipt."""
+
+TASK_MESSAGE_MAX: Final = 512 * 1024
+"""Body and headers of a message in TASKS; the server refuses more (`max_msg_size`)."""
+
+RECORD_MAX: Final = 1024 * 1024 - 4096
+"""A whole record; below the server's default `max_payload` of 1 MiB, headers included."""
+
+RESULT_MAX: Final = 256 * 1024
+"""The encoded result of a task; a larger one fails the task."""
+
+MESSAGE_TEXT_MAX: Final = 4 * 1024
+"""The message of a failure; longer ones are cut."""
+
+TRACEBACK_MAX: Final = 16 * 1024
+"""The traceback of a failure; longer ones keep their end."""
+
+HEADER_VALUE_MAX: Final = 1024
+"""One header of ours; a longer one makes the message unparsable."""
+
+HEADERS_MAX: Final = 16 * 1024
+"""All headers of a task; more make the message unparsable."""
+
+LABELS_MAX: Final = 32
+"""Labels of one task."""
+
+ID_MAX: Final = 128
+"""A task's id, in characters."""
+
+CHILDREN_IN_RECORD_MAX: Final = 256 * 1024
+"""Children of one task, encoded, that fit its done record."""
+
+ATTEMPT_MAX: Final = 100_000
+"""Counted attempts, hops and waits that a header may claim."""
+
+NEST_MAX: Final = 64
+"""Depth of nested JSON in arguments."""
+
+CONCURRENCY_MAX: Final = 10_000
+"""Tasks that one worker runs at a time."""
+
+PULL_EXPIRES_S: Final = 30.0
+"""How long one pull request waits at the server."""
+
+PULL_HEARTBEAT_S: Final = 5.0
+"""How often the server says that a waiting pull is alive; twice as long without is a lost pull."""
+
+PUBLISH_DEADLINE_S: Final = 30.0
+"""How long a publish is retried under one message id before it is given up."""
+
+PUBACK_TIMEOUT_S: Final = 5.0
+"""How long one try of a publish waits for its PubAck."""
+
+IN_FLIGHT_MAX: Final = 4096
+"""Publishes of one connection that may wait for their PubAck."""
+
+LOOK_UP_MAX: Final = 64
+"""Tasks looked up in the records in one request."""
+
+DUPLICATE_WINDOW_S: Final = 120.0
+"""How long the server remembers message ids."""
+
+PLAIN_TTL_S: Final = 3600.0
+"""How long the record of a plain success stays (the horizon of a fence)."""
+
+START_TTL_S: Final = 7 * 86_400.0
+"""How long the record of a start stays: as long as a crash may take to be noticed."""
+
+WAIT_FIRST_S: Final = 0.3
+"""First delay of a task that did not get its lock; doubled at each refusal."""
+
+WAIT_LAST_S: Final = 10.0
+"""Longest delay of a task that did not get its lock."""
+
+UNKNOWN_OFFERS_MAX: Final = 4
+"""How often an unknown actor's task goes back for a newer worker."""
+
+STARTED_AFTER_S: Final = 1.0
+"""Age at which any running task gets its started record."""
+
+BUFFER_AHEAD_S: Final = 0.02
+"""A busy worker buffers what it will start within this time."""
+
+BUFFER_PATIENCE_S: Final = 1.0
+"""A buffered task that could not start for so long is given back."""

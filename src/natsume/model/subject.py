@@ -1,0 +1,126 @@
+"""Names in the broker: the only place that builds or parses a subject or a key.
+
+Every token that comes from outside is encoded reversibly: letters, digits, `-` and `_` stand for
+themselves, any other byte of its UTF-8 form is `=` and two hex digits, an empty token is `=`.
+The alphabet is legal both in a subject's token and in a key of a bucket.
+"""
+
+import re
+from typing import NamedTuple
+
+from natsume.enums import Priority, Size
+
+TASKS = "TASKS"
+RECORDS = "RECORDS"
+EVENTS = "EVENTS"
+
+_SAFE = re.compile(r"[A-Za-z0-9_-]+")
+_ID = re.compile(r"[A-Za-z0-9_=-]+")
+_UNSAFE_BYTE = re.compile(rb"[^A-Za-z0-9_-]")
+_ESCAPE = re.compile(rb"=([0-9A-F]{2})")
+_ACTOR_TOKENS = 5
+
+
+class Lane(NamedTuple):
+    """One of the nine: a priority and a size."""
+
+    priority: Priority
+    size: Size
+
+    def __str__(self) -> str:
+        return f"{self.priority}.{self.size}"
+
+    @property
+    def consumer(self) -> str:
+        """The name of its durable consumer on TASKS."""
+        return f"{self.priority}-{self.size}"
+
+    @property
+    def filter(self) -> str:
+        """The subjects that its consumer takes."""
+        return f"task.{self.priority}.{self.size}.>"
+
+
+LANES = tuple(Lane(priority, size) for size in Size for priority in Priority)
+_LANES = {(str(lane.priority), str(lane.size)): lane for lane in LANES}
+
+
+def encode(text: str) -> str:
+    """One token that `decode` turns back into `text`."""
+    if _SAFE.fullmatch(text):
+        return text
+    raw = _UNSAFE_BYTE.sub(lambda found: b"=%02X" % found[0][0], text.encode())
+    return raw.decode() or "="
+
+
+def decode(token: str) -> str:
+    """The text that `encode` was given; ValueError if no text has this token."""
+    if _SAFE.fullmatch(token):
+        return token
+    text = "" if token == "=" else _ESCAPE.sub(lambda hit: bytes([int(hit[1], 16)]), token.encode()).decode()
+    if encode(text) != token:
+        raise ValueError(f"the token {token!r} is not one that Natsume writes")
+    return text
+
+
+def is_id(text: str) -> bool:
+    """Whether a task may have this id: letters, digits, `-`, `_` and `=`, as it stands in subjects."""
+    return _ID.fullmatch(text) is not None
+
+
+def ready(lane: Lane, actor: str) -> str:
+    """Where a task of `actor` (`group:Name`) lies until a worker takes it."""
+    group, _, name = actor.partition(":")
+    return f"task.{lane.priority}.{lane.size}.{encode(group)}.{encode(name)}"
+
+
+def parse_ready(subject: str) -> tuple[Lane, str | None]:
+    """The lane of a message in TASKS and its actor, or None for the actor if the subject names none."""
+    tokens = subject.split(".")
+    lane = _LANES[tokens[1], tokens[2]]
+    if len(tokens) != _ACTOR_TOKENS:
+        return lane, None
+    try:
+        return lane, f"{decode(tokens[3])}:{decode(tokens[4])}"
+    except ValueError:
+        return lane, None
+
+
+def later(task_id: str, hop: int) -> str:
+    """Where the schedule of a task's hop lies: a delay, a retry or a wait."""
+    return f"later.{task_id}.{hop}"
+
+
+def done(kind: str, task_id: str) -> str:
+    """Where a done record lies; `kind` is its class: `plain`, `effects` or `dead`."""
+    return f"record.done.{kind}.{task_id}"
+
+
+def done_fence(task_id: str) -> str:
+    """All subjects of which one may hold the done record of this task."""
+    return f"record.done.*.{task_id}"
+
+
+def failed(attempt: int, task_id: str) -> str:
+    """Where the record of a failed attempt lies."""
+    return f"record.failed.{attempt}.{task_id}"
+
+
+def started(attempt: int, task_id: str) -> str:
+    """Where the record of the latest start of an attempt lies."""
+    return f"record.started.{attempt}.{task_id}"
+
+
+def submitted(task_id: str) -> str:
+    """Where the record of a tracked submission lies."""
+    return f"record.submitted.task.{task_id}"
+
+
+def lock_key(object_type: str, *keys: str) -> str:
+    """The key of a lock in its bucket: object type and keys, in order."""
+    return ".".join(encode(part) for part in (object_type, *keys))
+
+
+def kv(bucket: str, key: str) -> str:
+    """The subject of a bucket's key."""
+    return f"$KV.{bucket}.{key}"
