@@ -1,0 +1,1 @@
+"""What carries out the ports: the broker, SQL, memory."""

@@ -1,0 +1,258 @@
+"""The table: what a delivery does next, for every phase and event that can meet.
+
+Laws, each held by the simulation: the durable fact comes first and the acknowledgement last; a delivery
+is closed by exactly one Acknowledge or GiveBack; any prefix of the effects followed by a redelivery is
+safe; whoever finds a fact of another copy helps it on before letting go.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from natsume.core import effects as do
+from natsume.core import events as ev
+from natsume.core import outcome
+from natsume.core import phases as at
+from natsume.core.delivery import Delivery, Rules
+from natsume.model.limits import UNKNOWN_OFFERS_MAX
+from natsume.model.record import Done, History
+from natsume.model.task import Fault, Reason, Task
+
+Step = tuple[at.Phase, tuple[do.Effect, ...]]
+Rule = Callable[[Any, Delivery, Rules, Any], Step]
+
+_CLOSE: Final[Step] = (at.Closed(), (do.ReleaseLocks(), do.Acknowledge()))
+_EXECUTE: Final = (do.Execute(),)
+_LOOK_UP: Final = (do.LookUp(),)
+_TAKE_LOCKS: Final = (do.TakeLocks(),)
+
+TABLE: Final[dict[tuple[type[at.Phase], type[ev.Event]], Rule]] = {}
+
+
+def step(phase: at.Phase, delivery: Delivery, rules: Rules, event: ev.Event) -> Step:
+    """The next phase and the effects that lead on from it; a pair that cannot be asserts."""
+    rule = TABLE.get((type(phase), type(event)))
+    assert rule is not None, f"{type(event).__name__} cannot happen in {type(phase).__name__}"
+    return rule(phase, delivery, rules, event)
+
+
+def _row(phase: type[at.Phase], event: type[ev.Event]) -> Callable[[Rule], Rule]:
+    def enter(rule: Rule) -> Rule:
+        assert (phase, event) not in TABLE
+        TABLE[phase, event] = rule
+        return rule
+
+    return enter
+
+
+@_row(at.Buffered, ev.Opened)
+def _opened(_: at.Buffered, delivery: Delivery, rules: Rules, event: ev.Opened) -> Step:
+    """What cannot run is kept; what lies on a wrong lane is moved; what may have run is looked up."""
+    if event.fault is not None:
+        return _faulty(delivery, rules, event, event.fault)
+    if delivery.task.lane != rules.lane:
+        return _forward(replace(delivery.task, lane=rules.lane, hop=delivery.task.hop + 1))
+    if event.locks:
+        return at.Locking(event.nonce, event.suspect), _TAKE_LOCKS
+    if event.suspect:
+        return at.Checking(event.nonce), _LOOK_UP
+    return at.Running(event.nonce), _EXECUTE
+
+
+def _faulty(delivery: Delivery, rules: Rules, event: ev.Opened, fault: Fault) -> Step:
+    task = delivery.task
+    if fault.reason is Reason.UNKNOWN_ACTOR and task.actor and task.offers < UNKNOWN_OFFERS_MAX:
+        pause_s = outcome.offer_pause_s(task.offers, rules.ack_wait_s)
+        return _arm(outcome.offered(task), event.at + pause_s)
+    return _commit(outcome.dead(delivery, rules.worker, event.nonce, fault, event.at))
+
+
+@_row(at.Locking, ev.Locked)
+def _locked(phase: at.Locking, _d: Delivery, _r: Rules, _e: ev.Locked) -> Step:
+    """The records are asked under the lock, so that the answer cannot age."""
+    if phase.suspect:
+        return at.Checking(phase.nonce), _LOOK_UP
+    return at.Running(phase.nonce), _EXECUTE
+
+
+@_row(at.Locking, ev.LockRefused)
+def _lock_refused(_: at.Locking, delivery: Delivery, _r: Rules, event: ev.LockRefused) -> Step:
+    """Waiting costs no attempt and no slot."""
+    task = delivery.task
+    return _arm(outcome.waiting(task), event.at + outcome.wait_s(task.waits))
+
+
+@_row(at.Checking, ev.LookedUp)
+def _looked_up(phase: at.Checking, delivery: Delivery, rules: Rules, event: ev.LookedUp) -> Step:
+    """Done is done; a failed attempt is helped on; a start without an end is counted as a crash."""
+    history = event.history
+    if history.done is not None:
+        return _CLOSE
+    if history.failed is not None:
+        return _arm(outcome.next_attempt(delivery.task, history.failed), history.failed.next_at)
+    started = history.started
+    if started is not None and started.nonce == phase.nonce:
+        return at.Running(phase.nonce, history.started_seq, started.crashes), _EXECUTE
+    crashes = started.crashes if started is not None else 0
+    if crashes >= rules.crashes_max:
+        sentence = f"its worker died {crashes} times while the task ran"
+        fault = Fault(Reason.CRASHED, sentence)
+        return _commit(outcome.dead(delivery, rules.worker, phase.nonce, fault, event.at, crashes))
+    if crashes:
+        return at.Isolating(phase.nonce, history), (do.Isolate(),)
+    if delivery.delivered > 1:
+        return _mark(phase.nonce, delivery, rules, history, event.at)
+    return at.Running(phase.nonce), _EXECUTE
+
+
+@_row(at.Isolating, ev.Isolated)
+def _isolated(phase: at.Isolating, delivery: Delivery, rules: Rules, _: ev.Isolated) -> Step:
+    """The mark is set when nothing else runs, so that no other's crash is put down to it."""
+    started = phase.history.started
+    assert started is not None
+    return _mark(phase.nonce, delivery, rules, phase.history, started.at)
+
+
+def _mark(nonce: str, delivery: Delivery, rules: Rules, history: History, now: float) -> Step:
+    crashes = 1 + (history.started.crashes if history.started is not None else 0)
+    record = outcome.start(delivery.task, rules.worker, now, nonce, crashes)
+    return at.Marking(nonce, crashes), (do.Mark(record, history.started_seq),)
+
+
+@_row(at.Marking, ev.Marked)
+def _marked(phase: at.Marking, _d: Delivery, _r: Rules, event: ev.Marked) -> Step:
+    """A worker that dies from here on has left its mark."""
+    return at.Running(phase.nonce, event.sequence, phase.crashes), _EXECUTE
+
+
+@_row(at.Marking, ev.MarkRefused)
+@_row(at.Marking, ev.Uncertain)
+@_row(at.Checking, ev.Uncertain)
+def _look_again(phase: at.Marking | at.Checking, _d: Delivery, _r: Rules, _e: ev.Event) -> Step:
+    """Another copy started meanwhile, or the answer is missing: the records know."""
+    return at.Checking(phase.nonce), _LOOK_UP
+
+
+@_row(at.Running, ev.LeaseGone)
+def _lease_gone(phase: at.Running, _d: Delivery, _r: Rules, _e: ev.LeaseGone) -> Step:
+    """Without its lock the task is stopped, and what it still reports is dropped."""
+    return replace(phase, lost=True), (do.Interrupt(),)
+
+
+@_row(at.Running, ev.Returned)
+def _returned(phase: at.Running, delivery: Delivery, rules: Rules, event: ev.Returned) -> Step:
+    """Success is committed, unless a lock is known to be lost."""
+    if phase.lost:
+        return _run_again(phase, delivery, rules, event.at)
+    record = outcome.completed(delivery, rules, phase.nonce, event)
+    return at.Committing(record, phase), (do.Commit(record),)
+
+
+@_row(at.Running, ev.Raised)
+def _raised(phase: at.Running, delivery: Delivery, rules: Rules, event: ev.Raised) -> Step:
+    """A failure with a time is tried again then; one without is the end."""
+    if phase.lost:
+        return _run_again(phase, delivery, rules, event.at)
+    if event.retry_at is None:
+        record = outcome.failed_for_good(delivery, rules, phase.nonce, event)
+        return at.Committing(record, phase), (do.Commit(record),)
+    failed = outcome.failed_attempt(delivery, rules, event, event.retry_at)
+    return at.Failing(failed, phase), (do.RecordFailure(failed),)
+
+
+@_row(at.Running, ev.Snoozed)
+def _snoozed(phase: at.Running, delivery: Delivery, rules: Rules, event: ev.Snoozed) -> Step:
+    """The attempt goes on later: a mark of its start is taken back, for it was no crash."""
+    phase_after, effects = _arm(outcome.snoozed(delivery.task), event.until)
+    return phase_after, _unmark(phase, delivery, rules, event.until) + effects
+
+
+@_row(at.Running, ev.Interrupted)
+def _interrupted(phase: at.Running, delivery: Delivery, rules: Rules, event: ev.Interrupted) -> Step:
+    """A shutdown counts no attempt: it runs again, unless its actor says that it must not."""
+    if rules.drop_on_shutdown and not phase.lost:
+        return _commit(outcome.dropped(delivery, rules, phase.nonce, event.started_at, event.at))
+    return _run_again(phase, delivery, rules, event.at)
+
+
+@_row(at.Committing, ev.LeaseGone)
+def _lease_gone_late(phase: at.Committing, _d: Delivery, _r: Rules, _e: ev.LeaseGone) -> Step:
+    """A commit on its way stands; one that must be repeated does not."""
+    return (replace(phase, run=replace(phase.run, lost=True)) if phase.run else phase), ()
+
+
+@_row(at.Committing, ev.Uncertain)
+def _commit_uncertain(phase: at.Committing, delivery: Delivery, rules: Rules, _: ev.Uncertain) -> Step:
+    """The fence makes repeating safe; a lost lock makes it wrong."""
+    if phase.run is not None and phase.run.lost:
+        return _run_again(phase.run, delivery, rules, phase.record.finished_at)
+    return phase, (do.Commit(phase.record),)
+
+
+@_row(at.Failing, ev.Written)
+def _failure_written(phase: at.Failing, delivery: Delivery, _r: Rules, _e: ev.Written) -> Step:
+    """The failure stands; its successor follows."""
+    return _arm(outcome.next_attempt(delivery.task, phase.record), phase.record.next_at)
+
+
+@_row(at.Failing, ev.Overtaken)
+def _failure_overtaken(_: at.Failing, delivery: Delivery, _r: Rules, event: ev.Overtaken) -> Step:
+    """Another copy failed first: its successor is the one, and may not be armed yet."""
+    return _arm(outcome.next_attempt(delivery.task, event.failed), event.failed.next_at)
+
+
+@_row(at.Failing, ev.Uncertain)
+def _failure_uncertain(phase: at.Failing, _d: Delivery, _r: Rules, _e: ev.Uncertain) -> Step:
+    """The fence makes repeating safe."""
+    return phase, (do.RecordFailure(phase.record),)
+
+
+@_row(at.Arming, ev.Uncertain)
+def _arm_uncertain(phase: at.Arming, _d: Delivery, _r: Rules, _e: ev.Uncertain) -> Step:
+    """A hop that is armed already refuses a second one."""
+    return phase, (do.Arm(phase.task, phase.at),)
+
+
+@_row(at.Forwarding, ev.Uncertain)
+def _forward_uncertain(phase: at.Forwarding, _d: Delivery, _r: Rules, _e: ev.Uncertain) -> Step:
+    """A second copy is looked up before it runs."""
+    return phase, (do.Forward(phase.task),)
+
+
+@_row(at.Locking, ev.Uncertain)
+def _locks_uncertain(phase: at.Locking, _d: Delivery, _r: Rules, _e: ev.Uncertain) -> Step:
+    """A lock that was taken after all is recognised by its holder."""
+    return phase, _TAKE_LOCKS
+
+
+@_row(at.Committing, ev.Written)
+@_row(at.Arming, ev.Written)
+@_row(at.Forwarding, ev.Written)
+def _written(_p: at.Phase, _d: Delivery, _r: Rules, _e: ev.Written) -> Step:
+    """The fact stands, by whichever copy: locks first, acknowledgement last."""
+    return _CLOSE
+
+
+def _commit(record: Done) -> Step:
+    return at.Committing(record), (do.Commit(record),)
+
+
+def _arm(task: Task, due: float) -> Step:
+    return at.Arming(task, due), (do.Arm(task, due),)
+
+
+def _forward(task: Task) -> Step:
+    return at.Forwarding(task), (do.Forward(task),)
+
+
+def _run_again(run: at.Running, delivery: Delivery, rules: Rules, now: float) -> Step:
+    effects = (*_unmark(run, delivery, rules, now), do.ReleaseLocks(), do.GiveBack())
+    return at.Closed(), effects
+
+
+def _unmark(run: at.Running, delivery: Delivery, rules: Rules, now: float) -> tuple[do.Effect, ...]:
+    if not run.mark:
+        return ()
+    record = outcome.start(delivery.task, rules.worker, now, "", run.crashes - 1)
+    return (do.Unmark(record, run.mark),)

@@ -1,0 +1,44 @@
+"""What is known of a delivery before anything is decided about it."""
+
+import msgspec
+
+from natsume.model.subject import Lane
+from natsume.model.task import Fault, Task
+
+
+class Delivery(msgspec.Struct):
+    """A task in a worker's hands; `sequence` is its place in TASKS, `delivered` the server's count.
+
+    `token` is how the broker wants it acknowledged; a redelivery of the same message renews it.
+    """
+
+    task: Task
+    token: bytes
+    sequence: int
+    delivered: int = 1
+    resent: bool = False
+    fired: bool = False
+    fault: Fault | None = None
+    headers: bytes = b""
+    subject: str = ""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What an actor and the settings say about its deliveries; times in seconds."""
+
+    actor: str
+    lane: Lane
+    dlq_eligible: bool = False
+    drop_on_shutdown: bool = False
+    crashes_max: int = 3
+    ack_wait_s: float = 30.0
+    worker: str = ""
+
+
+def is_suspect(delivery: Delivery, boot_mark: int) -> bool:
+    """Whether this copy may already have run, so that the records are asked before it runs.
+
+    The server forgets acks and counts when it is killed, so every message that was stored before its
+    start (not above the boot mark) is suspect, as is a redelivery, a fired schedule and a resent one.
+    """
+    return delivery.delivered > 1 or delivery.fired or delivery.resent or delivery.sequence <= boot_mark

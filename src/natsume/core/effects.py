@@ -1,0 +1,95 @@
+"""What the table orders; the shell carries effects out in order and stops at the first that fails."""
+
+import msgspec
+
+from natsume.model.record import Done, Failed, Started
+from natsume.model.task import Task
+
+
+class TakeLocks(msgspec.Struct, frozen=True):
+    """Acquire all locks, or none. Reports Locked or LockRefused."""
+
+
+class LookUp(msgspec.Struct, frozen=True):
+    """Read what the records say of this task and attempt. Reports LookedUp."""
+
+
+class Isolate(msgspec.Struct, frozen=True):
+    """Wait until nothing else runs in this worker, and keep it so. Reports Isolated."""
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """Record a start, if the attempt's last one is `expected`. Reports Marked or MarkRefused."""
+
+    record: Started
+    expected: int
+
+
+class Unmark(msgspec.Struct, frozen=True):
+    """Take back the mark of a start that was interrupted, and so was no crash. Reports nothing."""
+
+    record: Started
+    expected: int
+
+
+class Execute(msgspec.Struct, frozen=True):
+    """Run the actor. Reports Returned, Raised, Snoozed or Interrupted."""
+
+
+class Interrupt(msgspec.Struct, frozen=True):
+    """Stop the running actor. Reports nothing: what runs reports when it has ended."""
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """Write the done record, if there is none. Reports Written."""
+
+    record: Done
+
+
+class RecordFailure(msgspec.Struct, frozen=True):
+    """Write the record of the failed attempt, if there is none. Reports Written or Overtaken."""
+
+    record: Failed
+
+
+class Arm(msgspec.Struct, frozen=True):
+    """Publish `task` to be delivered at `at`, if its hop is not armed already. Reports Written."""
+
+    task: Task
+    at: float
+
+
+class Forward(msgspec.Struct, frozen=True):
+    """Publish `task` on its own lane. Reports Written."""
+
+    task: Task
+
+
+class ReleaseLocks(msgspec.Struct, frozen=True):
+    """Give the locks back. Reports nothing."""
+
+
+class Acknowledge(msgspec.Struct, frozen=True):
+    """Tell the broker that this delivery is dealt with. Reports nothing; nothing follows."""
+
+
+class GiveBack(msgspec.Struct, frozen=True):
+    """Tell the broker to deliver it again, now. Reports nothing; nothing follows."""
+
+
+Effect = (
+    TakeLocks
+    | LookUp
+    | Isolate
+    | Mark
+    | Unmark
+    | Execute
+    | Interrupt
+    | Commit
+    | RecordFailure
+    | Arm
+    | Forward
+    | ReleaseLocks
+    | Acknowledge
+    | GiveBack
+)

@@ -1,0 +1,118 @@
+"""What can happen to a delivery; the shell reports it, the table decides. Times are Unix seconds."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from natsume.model.record import Child, Failed, Failure, History
+from natsume.model.task import Fault, Reason
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A slot is free for it; `fault` says why it cannot be run, `suspect` that it may have run."""
+
+    at: float
+    nonce: str
+    suspect: bool = False
+    locks: bool = False
+    fault: Fault | None = None
+
+
+class Locked(msgspec.Struct, frozen=True):
+    """All its locks are held."""
+
+
+class LockRefused(msgspec.Struct, frozen=True):
+    """Another holds a lock that it needs; none is held now."""
+
+    at: float
+
+
+class LookedUp(msgspec.Struct, frozen=True):
+    """The records were read."""
+
+    at: float
+    history: History
+
+
+class Isolated(msgspec.Struct, frozen=True):
+    """Nothing else runs in this worker, and nothing will until this delivery is closed."""
+
+
+class Marked(msgspec.Struct, frozen=True):
+    """Its start is recorded, under this sequence."""
+
+    sequence: int
+
+
+class MarkRefused(msgspec.Struct, frozen=True):
+    """Another copy recorded a start meanwhile."""
+
+
+class Returned(msgspec.Struct, frozen=True):
+    """The actor returned; `result` is encoded."""
+
+    started_at: float
+    at: float
+    result: bytes
+    children: Sequence[Child] = ()
+
+
+class Raised(msgspec.Struct, frozen=True):
+    """The actor failed; `retry_at` is what its policy answered, `reason` why it cannot be tried again."""
+
+    started_at: float
+    at: float
+    failure: Failure
+    retry_at: float | None = None
+    reason: Reason = Reason.EXHAUSTED
+
+
+class Snoozed(msgspec.Struct, frozen=True):
+    """The actor asked to run again at `until`, which counts as no attempt."""
+
+    until: float
+
+
+class Interrupted(msgspec.Struct, frozen=True):
+    """The actor was stopped from outside, by a shutdown or because a lease was lost."""
+
+    started_at: float
+    at: float
+
+
+class LeaseGone(msgspec.Struct, frozen=True):
+    """A lock of this task is known to be lost."""
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What the last effect was to write stands, by us or, where a copy was before us, by another."""
+
+
+class Overtaken(msgspec.Struct, frozen=True):
+    """Another copy recorded the failure of this attempt first; this is its record."""
+
+    failed: Failed
+
+
+class Uncertain(msgspec.Struct, frozen=True):
+    """The last effect has no answer: it may or may not have happened."""
+
+
+Event = (
+    Opened
+    | Locked
+    | LockRefused
+    | LookedUp
+    | Isolated
+    | Marked
+    | MarkRefused
+    | Returned
+    | Raised
+    | Snoozed
+    | Interrupted
+    | LeaseGone
+    | Written
+    | Overtaken
+    | Uncertain
+)

@@ -1,0 +1,132 @@
+"""The records and successors that a decision writes, as values."""
+
+import msgspec
+
+from natsume.core.delivery import Delivery, Rules
+from natsume.core.events import Raised, Returned
+from natsume.model import limits
+from natsume.model.record import Done, Failed, Failure, Letter, Started
+from natsume.model.task import Fault, Reason, State, Task
+
+
+def completed(delivery: Delivery, rules: Rules, nonce: str, event: Returned) -> Done:
+    """The done record of a success."""
+    task = delivery.task
+    return Done(
+        id=task.id,
+        actor=task.actor,
+        state=State.COMPLETED,
+        nonce=nonce,
+        worker=rules.worker,
+        attempt=task.attempt,
+        started_at=event.started_at,
+        finished_at=event.at,
+        lane=str(task.lane),
+        submitted_at=task.submitted_at,
+        result=msgspec.Raw(event.result),
+        children=tuple(event.children),
+        waits=task.waits,
+        tracked=task.tracked or rules.dlq_eligible,
+        owner=task.owner,
+        tenant=task.tenant,
+        parent=task.parent,
+        root=task.root,
+        join=task.join,
+        trace=task.trace,
+        labels=task.labels,
+    )
+
+
+def failed_for_good(delivery: Delivery, rules: Rules, nonce: str, event: Raised) -> Done:
+    """The done record of a failure that is not tried again: a dead letter where someone keeps it.
+
+    A member of a join is kept whether its actor is eligible or not, for its replay completes the join.
+    """
+    kept = rules.dlq_eligible or delivery.task.join is not None
+    letter = _letter(delivery, event.reason) if kept else None
+    end = completed(delivery, rules, nonce, Returned(event.started_at, event.at, b"null"))
+    return msgspec.structs.replace(
+        end, state=State.FAILED, failure=event.failure, letter=letter, discarded=letter is None
+    )
+
+
+def dead(delivery: Delivery, worker: str, nonce: str, fault: Fault, at: float, crashes: int = 0) -> Done:
+    """The done record of a task that was not run (again): always a dead letter."""
+    rules = Rules(delivery.task.actor, delivery.task.lane, worker=worker)
+    end = completed(delivery, rules, nonce, Returned(at, at, b"null"))
+    return msgspec.structs.replace(
+        end,
+        state=State.DROPPED if fault.reason is Reason.CRASHED else State.FAILED,
+        failure=Failure(str(fault.reason), fault.sentence),
+        letter=_letter(delivery, fault.reason),
+        crashes=crashes,
+    )
+
+
+def dropped(delivery: Delivery, rules: Rules, nonce: str, started_at: float, at: float) -> Done:
+    """The done record of a task that a shutdown interrupted and that is not to run again."""
+    end = completed(delivery, rules, nonce, Returned(started_at, at, b"null"))
+    failure = Failure("Interrupted", "the worker was shut down while the task ran")
+    return msgspec.structs.replace(end, state=State.DROPPED, failure=failure, discarded=True)
+
+
+def failed_attempt(delivery: Delivery, rules: Rules, event: Raised, retry_at: float) -> Failed:
+    """The record of an attempt that is followed by another."""
+    task = delivery.task
+    return Failed(
+        id=task.id,
+        actor=task.actor,
+        attempt=task.attempt,
+        failure=event.failure,
+        worker=rules.worker,
+        started_at=event.started_at,
+        failed_at=event.at,
+        next_at=retry_at,
+        next_hop=task.hop + 1,
+    )
+
+
+def next_attempt(task: Task, failed: Failed) -> Task:
+    """The task that follows a failed attempt, whoever arms it.
+
+    Its hop is above the one in hand: a fired schedule may still lie on its subject for a moment, and to
+    be refused there would be taken for being armed already.
+    """
+    return msgspec.structs.replace(
+        task, attempt=failed.attempt + 1, hop=max(failed.next_hop, task.hop + 1), waits=0, offers=0
+    )
+
+
+def waiting(task: Task) -> Task:
+    """The task that comes back for its lock."""
+    return msgspec.structs.replace(task, hop=task.hop + 1, waits=task.waits + 1)
+
+
+def wait_s(waits: int) -> float:
+    """How long a task stays away after this many refusals."""
+    return float(min(limits.WAIT_FIRST_S * 2.0 ** min(waits, 16), limits.WAIT_LAST_S))
+
+
+def offered(task: Task) -> Task:
+    """The task that goes back for a worker that knows its actor."""
+    return msgspec.structs.replace(task, hop=task.hop + 1, offers=task.offers + 1)
+
+
+def offer_pause_s(offers: int, ack_wait_s: float) -> float:
+    """How long it stays away: about four times `ack_wait` over all offers."""
+    return ack_wait_s * 0.25 * 2.0**offers
+
+
+def snoozed(task: Task) -> Task:
+    """The task that asked to run again later."""
+    return msgspec.structs.replace(task, hop=task.hop + 1)
+
+
+def start(task: Task, worker: str, at: float, nonce: str, crashes: int) -> Started:
+    """The record of a start; `crashes` marked starts of this attempt have no outcome, this one included."""
+    return Started(task.id, task.actor, task.attempt, worker, at, nonce, crashes)
+
+
+def _letter(delivery: Delivery, reason: Reason) -> Letter:
+    headers = delivery.headers.decode("utf-8", "replace")[: limits.HEADERS_MAX]
+    return Letter(reason, delivery.subject, delivery.task.body, headers)

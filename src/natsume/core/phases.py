@@ -1,0 +1,92 @@
+"""How far a delivery has come; a phase carries what the later decisions need."""
+
+import msgspec
+
+from natsume.model.record import Done, Failed, History
+from natsume.model.task import Task
+
+
+class Buffered(msgspec.Struct, frozen=True):
+    """In hand, nothing decided."""
+
+
+class Locking(msgspec.Struct, frozen=True):
+    """Its locks are being taken."""
+
+    nonce: str
+    suspect: bool
+
+
+class Checking(msgspec.Struct, frozen=True):
+    """The records are being read."""
+
+    nonce: str
+
+
+class Isolating(msgspec.Struct, frozen=True):
+    """It waits until it is alone in its worker."""
+
+    nonce: str
+    history: History
+
+
+class Marking(msgspec.Struct, frozen=True):
+    """Its start is being recorded."""
+
+    nonce: str
+    crashes: int
+
+
+class Running(msgspec.Struct, frozen=True):
+    """The actor runs; `mark` is the sequence of the recorded start, 0 without one."""
+
+    nonce: str
+    mark: int = 0
+    crashes: int = 0
+    lost: bool = False
+
+
+class Committing(msgspec.Struct, frozen=True):
+    """The done record is being written; `run` is how it ran, None if it did not."""
+
+    record: Done
+    run: Running | None = None
+
+
+class Failing(msgspec.Struct, frozen=True):
+    """The record of the failed attempt is being written."""
+
+    record: Failed
+    run: Running
+
+
+class Arming(msgspec.Struct, frozen=True):
+    """Its successor is being published for later."""
+
+    task: Task
+    at: float
+
+
+class Forwarding(msgspec.Struct, frozen=True):
+    """It is being moved to its own lane."""
+
+    task: Task
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """Acknowledged or given back: exactly once, and last."""
+
+
+Phase = (
+    Buffered
+    | Locking
+    | Checking
+    | Isolating
+    | Marking
+    | Running
+    | Committing
+    | Failing
+    | Arming
+    | Forwarding
+    | Closed
+)

@@ -1,0 +1,175 @@
+"""The wire format of a task: JSON arguments in the body, everything else in headers.
+
+CloudEvents names where one exists (`ce-id`, `ce-time`), W3C `traceparent`, ours otherwise. Every header
+is optional: `nats pub` of a body alone is a valid submission. Names are compared without case.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from natsume.model import limits
+from natsume.model.subject import Lane, is_id, ready
+from natsume.model.task import Fault, Reason, Task
+
+SCHEMA: Final = "1"
+
+_LINE = b"%b: %b\r\n"
+_PRINTABLE = re.compile(r"[\x20-\x7e\u00a0-\uffff]*")
+_COUNTS: Final = {
+    b"natsume-attempt": "attempt",
+    b"natsume-hop": "hop",
+    b"natsume-waits": "waits",
+    b"natsume-offers": "offers",
+}
+_TEXTS: Final = {
+    b"natsume-owner": "owner",
+    b"natsume-tenant": "tenant",
+    b"natsume-parent": "parent",
+    b"natsume-root": "root",
+    b"natsume-join": "join",
+    b"traceparent": "trace",
+}
+_IDS: Final = {"parent", "root", "join"}
+_labels = msgspec.json.Decoder(dict[str, str])
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """A message of TASKS, decoded as far as it goes: the task, what ails it, and how it came."""
+
+    task: Task
+    fault: Fault | None = None
+    resent: bool = False
+    fired: bool = False
+
+
+def timestamp(at: float) -> str:
+    """A Unix time as RFC 3339 in UTC with microseconds, as the server's schedules take it."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def task_headers(task: Task, *, resent: bool = False) -> bytes:
+    """The header lines of a task, without a message id."""
+    lines = [b"ce-id: ", task.id.encode(), b"\r\nNatsume-Schema: 1\r\n"]
+    if task.submitted_at is not None:
+        lines.append(_LINE % (b"ce-time", timestamp(task.submitted_at).encode()))
+    if resent:
+        lines.append(b"Natsume-Resent: 1\r\n")
+    if task.tracked:
+        lines.append(b"Natsume-Tracked: 1\r\n")
+    if task.hop or task.attempt > 1:
+        lines.extend(_LINE % (name.title(), b"%d" % getattr(task, field)) for name, field in _COUNTS.items())
+    for name, field in _TEXTS.items():
+        value = getattr(task, field)
+        if value is not None:
+            lines.append(_LINE % (name, clean(value, field).encode()))
+    if task.labels:
+        lines.append(_LINE % (b"Natsume-Labels", msgspec.json.encode(task.labels)))
+    return b"".join(lines)
+
+
+def clean(value: str, what: str) -> str:
+    """`value` if it can stand in a header, else ValueError."""
+    if len(value) > limits.HEADER_VALUE_MAX or not _PRINTABLE.fullmatch(value):
+        raise ValueError(f"{what} must be printable and at most {limits.HEADER_VALUE_MAX} characters long")
+    return value
+
+
+def decode(lane: Lane, actor: str | None, derived_id: str, headers: bytes | None, body: bytes) -> Envelope:
+    """The task in a message; what cannot be read is an Envelope with a fault, never an exception."""
+    plain = Task(derived_id, actor or "", lane, body)
+    if actor is None:
+        sentence = "the subject is not task.<priority>.<size>.<group>.<Actor>"
+        return Envelope(plain, Fault(Reason.UNKNOWN_ACTOR, sentence))
+    if headers is None:
+        return Envelope(plain)
+    known: dict[str, object] = {"id": derived_id}
+    seen: set[bytes] = set()
+    try:
+        _read(headers, known, seen)
+    except ValueError as error:
+        at_hand = known["id"] if isinstance(known["id"], str) else derived_id
+        return Envelope(Task(at_hand, actor, lane, body), Fault(Reason.UNPARSABLE, str(error)))
+    task = Task(actor=actor, lane=lane, body=body, **known)  # type: ignore[arg-type]
+    return Envelope(task, None, b"natsume-resent" in seen, b"nats-scheduler" in seen)
+
+
+def _read(headers: bytes, known: dict[str, object], seen: set[bytes]) -> None:
+    if len(headers) > limits.HEADERS_MAX:
+        raise ValueError(f"the headers are {len(headers)} bytes; at most {limits.HEADERS_MAX} are read")
+    for line in headers[10:-4].split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        name = name.strip().lower()
+        seen.add(name)
+        read = _READERS.get(name)
+        if read is not None:
+            read(known, name, value.strip())
+
+
+def _read_id(known: dict[str, object], _name: bytes, value: bytes) -> None:
+    text = value.decode("ascii", "replace")
+    if len(text) > limits.ID_MAX or not is_id(text):
+        raise ValueError(f"ce-id must be 1 to {limits.ID_MAX} letters, digits, '-', '_' or '='")
+    known["id"] = text
+
+
+def _read_time(known: dict[str, object], _name: bytes, value: bytes) -> None:
+    try:
+        at = datetime.fromisoformat(value.decode("ascii"))
+        known["submitted_at"] = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError("ce-time must be a time as RFC 3339 writes it") from None
+
+
+def _read_count(known: dict[str, object], name: bytes, value: bytes) -> None:
+    if not value.isdigit() or len(value) > 6 or int(value) > limits.ATTEMPT_MAX:
+        raise ValueError(f"{name.decode()} must be a number up to {limits.ATTEMPT_MAX}")
+    known[_COUNTS[name]] = max(int(value), 1) if name == b"natsume-attempt" else int(value)
+
+
+def _read_text(known: dict[str, object], name: bytes, value: bytes) -> None:
+    field = _TEXTS[name]
+    try:
+        text = clean(value.decode(), name.decode())
+    except UnicodeDecodeError:
+        raise ValueError(f"{name.decode()} must be UTF-8") from None
+    if field in _IDS and not is_id(text):
+        raise ValueError(f"{name.decode()} must be a task's id")
+    known[field] = text
+
+
+def _read_labels(known: dict[str, object], _name: bytes, value: bytes) -> None:
+    try:
+        labels = _labels.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise ValueError("natsume-labels must be a JSON object of strings") from None
+    if len(labels) > limits.LABELS_MAX:
+        raise ValueError(f"natsume-labels may hold {limits.LABELS_MAX} labels")
+    known["labels"] = labels
+
+
+def _read_schema(_known: dict[str, object], _name: bytes, value: bytes) -> None:
+    if value.decode("ascii", "replace") != SCHEMA:
+        raise ValueError(f"natsume-schema must be {SCHEMA}: a newer worker is needed for this message")
+
+
+def _read_tracked(known: dict[str, object], _name: bytes, value: bytes) -> None:
+    known["tracked"] = value == b"1"
+
+
+_READERS = {
+    b"ce-id": _read_id,
+    b"ce-time": _read_time,
+    b"natsume-schema": _read_schema,
+    b"natsume-tracked": _read_tracked,
+    b"natsume-labels": _read_labels,
+    **dict.fromkeys(_COUNTS, _read_count),
+    **dict.fromkeys(_TEXTS, _read_text),
+}
+
+
+def task_subject(task: Task) -> str:
+    """Where this task lies when it is ready."""
+    return ready(task.lane, task.actor)

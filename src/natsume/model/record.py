@@ -1,0 +1,124 @@
+"""The facts about a task in the RECORDS stream; times are Unix seconds of the broker's clock."""
+
+import msgspec
+
+from natsume.model.task import Reason, State
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """What a try of a task raised: the type's name, the message, the traceback."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+class Child(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A task to be submitted once its parent's done record stands."""
+
+    id: str
+    actor: str
+    lane: str
+    arguments: msgspec.Raw
+    at: float | None = None
+    labels: dict[str, str] | None = None
+
+
+class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A dead letter: why it may not run by itself, and the message as it came.
+
+    `body` is base64 in JSON, so that any bytes are kept as they were.
+    """
+
+    reason: Reason
+    subject: str
+    body: bytes
+    headers: str = ""
+
+
+class Done(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The commit of a task: of these there is at most one per id.
+
+    `nonce` tells the run that wrote it; `result` is the encoded return value; `discarded` marks a
+    failure that nothing keeps for replay.
+    """
+
+    id: str
+    actor: str
+    state: State
+    nonce: str
+    worker: str
+    attempt: int
+    started_at: float
+    finished_at: float
+    lane: str = ""
+    submitted_at: float | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    failure: Failure | None = None
+    discarded: bool = False
+    letter: Letter | None = None
+    children: tuple[Child, ...] = ()
+    waits: int = 0
+    crashes: int = 0
+    tracked: bool = False
+    owner: str | None = None
+    tenant: str | None = None
+    parent: str | None = None
+    root: str | None = None
+    join: str | None = None
+    trace: str | None = None
+    labels: dict[str, str] | None = None
+
+    @property
+    def kind(self) -> str:
+        """The class in its subject: `plain` (nothing follows, it may expire), `effects` or `dead`."""
+        if self.letter is not None:
+            return "dead"
+        follows = self.children or self.join or self.tracked or self.owner
+        return "effects" if follows or self.state is not State.COMPLETED else "plain"
+
+
+class Failed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A failed attempt with a successor, due at `next_at` as the hop `next_hop`."""
+
+    id: str
+    actor: str
+    attempt: int
+    failure: Failure
+    worker: str
+    started_at: float
+    failed_at: float
+    next_at: float
+    next_hop: int
+
+
+class Started(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The latest start of an attempt; `crashes` counts the marked starts that had no outcome."""
+
+    id: str
+    actor: str
+    attempt: int
+    worker: str
+    at: float
+    nonce: str = ""
+    crashes: int = 0
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """A tracked submission, written before its task: the whole message, to be sent again if it is lost."""
+
+    id: str
+    actor: str
+    at: float
+    subject: str
+    headers: str
+    body: bytes
+
+
+class History(msgspec.Struct, frozen=True):
+    """What the records say of one task and attempt; `started_seq` is 0 where no start is recorded."""
+
+    done: Done | None = None
+    failed: Failed | None = None
+    started: Started | None = None
+    started_seq: int = 0

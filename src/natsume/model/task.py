@@ -1,0 +1,68 @@
+"""A task as it travels: its actor, its arguments and what is known of it."""
+
+from enum import StrEnum
+
+import msgspec
+
+from natsume.model.subject import Lane
+
+
+class Task(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One unit of work; `body` is the JSON object of its arguments by name, times are Unix seconds.
+
+    `attempt` counts tries, `hop` publishes of this task (never reused, so that schedules do not
+    collide), `waits` refused locks, `offers` how often no worker knew the actor.
+    """
+
+    id: str
+    actor: str
+    lane: Lane
+    body: bytes
+    attempt: int = 1
+    hop: int = 0
+    waits: int = 0
+    offers: int = 0
+    submitted_at: float | None = None
+    tracked: bool = False
+    owner: str | None = None
+    tenant: str | None = None
+    parent: str | None = None
+    root: str | None = None
+    join: str | None = None
+    trace: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class Reason(StrEnum):
+    """Why a task became a dead letter."""
+
+    EXHAUSTED = "exhausted"
+    UNRETRYABLE = "unretryable"
+    CRASHED = "crashed"
+    UNKNOWN_ACTOR = "unknown_actor"
+    UNPARSABLE = "unparsable"
+    INVALID_ARGUMENTS = "invalid_arguments"
+    TIME_LIMIT = "time_limit"
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why a message cannot be run as it is: the reason and one sentence."""
+
+    reason: Reason
+    sentence: str
+
+
+class State(StrEnum):
+    """What `status()` says of a task."""
+
+    ALLOCATED = "ALLOCATED"
+    WAITING = "WAITING"
+    ENQUEUED = "ENQUEUED"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    DROPPED = "DROPPED"
+
+
+ENDED = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.DROPPED})

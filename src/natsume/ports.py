@@ -1,0 +1,109 @@
+"""What the runtime needs of the world; adapters carry it out, in the core's structs alone.
+
+Every method may raise BrokerError: then nothing is known of its effect.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from natsume.core.delivery import Delivery
+from natsume.model.record import Done, Failed, History, Started
+from natsume.model.subject import Lane
+from natsume.model.task import Task
+
+
+class Deliveries(Protocol):
+    """The lanes as one worker sees them."""
+
+    def pull(self, lane: Lane, count: int) -> None:
+        """Ask for `count` more deliveries of a lane, whenever there are any."""
+        ...
+
+    def outstanding(self, lane: Lane) -> int:
+        """Deliveries of a lane that were asked for and have not come."""
+        ...
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Say that a delivery is dealt with."""
+        ...
+
+    def give_back(self, delivery: Delivery) -> None:
+        """Have it delivered again, now, to whoever pulls."""
+        ...
+
+    async def close(self, refuse: Callable[[Delivery], None]) -> None:
+        """End all pulls; what still arrives goes to `refuse`."""
+        ...
+
+
+class Records(Protocol):
+    """The facts of tasks, each written at most once."""
+
+    async def commit(self, record: Done) -> bool:
+        """Write the done record unless one stands; whether this very run's record stands."""
+        ...
+
+    async def fail(self, record: Failed) -> Failed:
+        """Write the record of a failed attempt unless one stands; the one that stands."""
+        ...
+
+    async def start(self, record: Started, expected: int) -> int | None:
+        """Write the record of a start if the last one's sequence is `expected`; its sequence, or None."""
+        ...
+
+    async def look_up(self, asked: Sequence[tuple[str, int]]) -> list[History]:
+        """What stands of each task id and attempt, in order."""
+        ...
+
+
+class Outgoing(Protocol):
+    """Tasks on their way to the lanes."""
+
+    async def submit(self, task: Task, *, resent: bool = False) -> bool:
+        """Store a task on its lane, now; False if the broker knew its id already."""
+        ...
+
+    async def arm(self, task: Task, at: float) -> None:
+        """Store a task to be delivered at a time, unless its hop is armed already."""
+        ...
+
+
+class Lease(msgspec.Struct):
+    """A held lock: `revision` changes at each renewal, `token` is its first and only grows over holders.
+
+    `until` is when it ends for its holder, on the monotonic clock of this process.
+    """
+
+    key: str
+    holder: str
+    ttl_s: float
+    token: int
+    revision: int
+    until: float
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A lock that another has: who, which task, and since when (Unix seconds)."""
+
+    key: str
+    holder: str
+    task: str
+    since: float
+
+
+class Leases(Protocol):
+    """Locks that end by themselves."""
+
+    async def acquire(self, key: str, holder: str, task: str, ttl_s: float) -> Lease | Held:
+        """Take a lock if it is free or already this holder's."""
+        ...
+
+    async def renew(self, lease: Lease) -> bool:
+        """Lengthen a lease in place; False if it is lost."""
+        ...
+
+    async def release(self, lease: Lease) -> None:
+        """Give a lock back; does nothing if it is lost."""
+        ...
