@@ -15,6 +15,10 @@ class ArgumentsError(UsageError):
     """A task's arguments do not fit its actor; the sentence holds the path of the wrong field."""
 
 
+class Unparsable(ArgumentsError):
+    """A task's body is not a JSON object at all."""
+
+
 class UnknownActor(UsageError):
     """No actor has this name here."""
 

@@ -1,0 +1,74 @@
+"""The base of every actor: a class whose fields are a task's arguments."""
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+
+from natsume import binding
+from natsume.enums import Priority, Size
+from natsume.exceptions import UsageError
+from natsume.locks import BaseLock
+from natsume.retry_policies import NoRetry, RetryPolicyBase
+
+
+class BaseTask:
+    """One actor: a dataclass (or msgspec struct, or pydantic model) of arguments, and `execute`."""
+
+    __slots__ = ()
+
+    priority: ClassVar[Priority] = Priority.NORMAL
+    size: ClassVar[Size] = Size.SMALL
+    retry_policy: ClassVar[RetryPolicyBase] = NoRetry()
+    dlq_eligible: ClassVar[bool] = False
+    timeout_s: ClassVar[float] = 3600.0
+    drop_on_shutdown: ClassVar[bool] = False
+
+    # Lets a pydantic model set the attributes above without annotating them; nothing else reads it.
+    model_config: ClassVar[Any] = {
+        "ignored_types": (Priority, Size, RetryPolicyBase, bool, int, float),
+    }
+
+    @property
+    def execution_locks(self) -> list[BaseLock]:
+        """The locks that are held while `execute` runs."""
+        return []
+
+    async def execute(self, *args: Any, **kwargs: Any) -> Any:
+        """Do the work; a subclass's parameters are what is injected."""
+        raise NotImplementedError(f"{type(self).__name__} has no execute()")
+
+    async def schedule(
+        self,
+        at_time: datetime | None = None,
+        labels: Mapping[str, str] | None = None,
+        *,
+        now: bool = False,
+    ) -> str:
+        """Submit this task with the bound client and return its id.
+
+        Inside `execute` it becomes visible with the parent's commit, or at once with `now=True`.
+        """
+        if at_time is not None and at_time.utcoffset() is None:
+            raise UsageError(
+                f"{type(self).__name__}.schedule: at_time {at_time} has no time zone; add tzinfo=UTC"
+            )
+        return await binding.current().schedule(self, at=at_time, labels=labels, now=now)
+
+    def serialize(self) -> tuple[Any, ...]:
+        """The values of the fields, in their order."""
+        return tuple([getattr(self, name) for name in field_names(type(self))])
+
+
+def field_names(cls: type) -> tuple[str, ...]:
+    """The names of a task class's arguments, in order."""
+    if is_model(cls):
+        return tuple(cls.model_fields)  # type: ignore[attr-defined]
+    if dataclasses.is_dataclass(cls):
+        return tuple(field.name for field in dataclasses.fields(cls) if field.init)
+    return tuple(getattr(cls, "__struct_fields__", ()))
+
+
+def is_model(cls: type) -> bool:
+    """Whether this is a pydantic model; told without importing pydantic."""
+    return hasattr(cls, "model_validate_json")
