@@ -1,0 +1,140 @@
+"""`natsume topology`: bring the broker's streams to what the files say, or see how they differ."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from natsume.adapters.nats import topology
+from natsume.adapters.nats.topology import Request
+
+Row = dict[str, Any]
+Connect = Callable[[typer.Context], AbstractAsyncContextManager[Request]]
+"""Opens a connection as the command line says; main provides it."""
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON array.")]
+AckWait = Annotated[
+    float | None,
+    typer.Option(envvar="NATSUME_ACK_WAIT_S", min=1.0, help="Seconds until a dead worker's tasks return."),
+]
+Replicas = Annotated[int | None, typer.Option(min=1, max=5, help="Copies of each stream; default: as is.")]
+Expected = Annotated[int | None, typer.Option(min=0, help="Tasks an hour that the broker must hold.")]
+Budget = Annotated[int, typer.Option(min=1, help="Megabytes of broker memory for the records' ids.")]
+Check = Annotated[bool, typer.Option("--check", help="Exit with 1 if anything differs.")]
+
+
+async def topology_apply(
+    request: Request,
+    *,
+    ack_wait_s: float | None = None,
+    replicas: int | None = None,
+    expected_per_hour: int | None = None,
+    memory_budget_mb: int = topology.MEMORY_BUDGET_MB,
+) -> list[Row]:
+    """Creates and updates; a row for each entity that changed."""
+    changes = await topology.apply(
+        request,
+        ack_wait_s=ack_wait_s,
+        replicas=replicas,
+        expected_per_hour=expected_per_hour,
+        memory_budget_mb=memory_budget_mb,
+    )
+    return [msgspec.to_builtins(change) for change in changes]
+
+
+async def topology_diff(
+    request: Request, *, ack_wait_s: float | None = None, replicas: int | None = None
+) -> list[Row]:
+    """A row for each field that `topology_apply` would change; nothing changes."""
+    found = await topology.diff(request, ack_wait_s=ack_wait_s, replicas=replicas)
+    return [msgspec.to_builtins(difference) for difference in found]
+
+
+async def topology_show(request: Request) -> list[Row]:
+    """A row for each stream, bucket and consumer: what is in it and what waits."""
+    return await topology.show(request)
+
+
+def build(connect: Connect) -> typer.Typer:
+    """The sub-commands, over connections that `connect` opens."""
+    app = typer.Typer(name="topology", help=__doc__, no_args_is_help=True)
+
+    def rows_of(context: typer.Context, command: Callable[[Request], Awaitable[list[Row]]]) -> list[Row]:
+        async def connected() -> list[Row]:
+            async with connect(context) as request:
+                return await command(request)
+
+        return asyncio.run(connected())
+
+    @app.command(help="Create what is missing and update what differs, or say why it cannot be done.")
+    def apply(
+        context: typer.Context,
+        ack_wait_s: AckWait = None,
+        replicas: Replicas = None,
+        expected_per_hour: Expected = None,
+        memory_budget_mb: Budget = topology.MEMORY_BUDGET_MB,
+        as_json: AsJson = False,
+    ) -> None:
+        async def command(request: Request) -> list[Row]:
+            return await topology_apply(
+                request,
+                ack_wait_s=ack_wait_s,
+                replicas=replicas,
+                expected_per_hour=expected_per_hour,
+                memory_budget_mb=memory_budget_mb,
+            )
+
+        _print(rows_of(context, command), as_json, "nothing to change")
+
+    @app.command(help="List the fields that differ from the files; change nothing.")
+    def diff(
+        context: typer.Context,
+        ack_wait_s: AckWait = None,
+        replicas: Replicas = None,
+        check: Check = False,
+        as_json: AsJson = False,
+    ) -> None:
+        async def command(request: Request) -> list[Row]:
+            return await topology_diff(request, ack_wait_s=ack_wait_s, replicas=replicas)
+
+        rows = rows_of(context, command)
+        _print(rows, as_json, "no differences")
+        if check and rows:
+            raise typer.Exit(1)
+
+    @app.command(help="Show each stream, bucket and consumer, and what waits in it.")
+    def show(context: typer.Context, as_json: AsJson = False) -> None:
+        _print(rows_of(context, topology_show), as_json, "nothing is defined")
+
+    return app
+
+
+def _print(rows: list[Row], as_json: bool, where_empty: str) -> None:
+    if as_json:
+        typer.echo(msgspec.json.encode(rows).decode())
+        return
+    if not rows:
+        typer.echo(where_empty)
+        return
+    # Late, because it costs more than most commands do.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    Console().print(table)
+
+
+def _cell(value: object) -> str:
+    from rich.markup import escape  # noqa: PLC0415
+
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return escape(", ".join(str(part) for part in value))
+    return escape(str(value))
