@@ -106,7 +106,7 @@ class Registry:
         if actor is None:
             raise UnknownActor(
                 f"{cls.__qualname__} has no entry point: add {cls.__name__} ="
-                f' "{cls.__module__}:{cls.__qualname__}" to natsume.tasks.<group> of its distribution, and install it'
+                f' "{cls.__module__}:{cls.__qualname__}" to natsume.tasks.<group> and install its distribution'
             )
         return actor
 
