@@ -18,6 +18,7 @@ from natsume.exceptions import MissingDependency, UsageError
 
 _PRAGMAS = ("PRAGMA busy_timeout = 30000", "PRAGMA journal_mode = WAL", "PRAGMA foreign_keys = ON")
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_NO_WORD = re.compile(r"[^A-Z0-9]+")
 
 # An engine belongs to the event loop that its connections were made in.
 _engines: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, AsyncEngine]] = WeakKeyDictionary()
@@ -38,7 +39,8 @@ class BaseSQLDB:
     @classmethod
     def url_variable(cls) -> str:
         """The environment variable that holds the URL."""
-        return f"NATSUME_DB_URL_{_WORD_START.sub('_', cls.name or cls.__name__).upper()}"
+        words = _WORD_START.sub("_", cls.name or cls.__name__).upper()
+        return f"NATSUME_DB_URL_{_NO_WORD.sub('_', words)}"
 
     @classmethod
     def no_transaction(cls) -> Self:
@@ -98,9 +100,7 @@ def _engine(variable: str) -> AsyncEngine:
             engines[variable] = create_async_engine(url)
         except (ArgumentError, ImportError) as error:
             # The URL may hold a password, the error's text only its parse.
-            raise MissingDependency(
-                f"{variable} is no URL of a database that this installation reads"
-            ) from error
+            raise MissingDependency(f"{variable} is no URL of a database that this installation reads") from error
         if engines[variable].dialect.name == "sqlite":
             event.listen(engines[variable].sync_engine, "connect", _prepare_sqlite)
     return engines[variable]

@@ -44,9 +44,7 @@ class Registry:
     leave open which class a name means, so that no process may start.
     """
 
-    def __init__(
-        self, actors: Iterable[Actor] = (), problems: Iterable[str] = (), clashes: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, actors: Iterable[Actor] = (), problems: Iterable[str] = (), clashes: Iterable[str] = ()) -> None:
         self._by_name = {actor.name: actor for actor in actors}
         self._by_class: dict[type, Actor] = {}
         for actor in self._by_name.values():
@@ -86,16 +84,8 @@ class Registry:
         same = [name for name in self._by_name if text in {name, name.partition(":")[2]}]
         if text in self._by_name or len(same) == 1:
             return self._by_name[text if text in self._by_name else same[0]]
-        near = (
-            same
-            or difflib.get_close_matches(text, self._by_name, n=3, cutoff=0.5)
-            or sorted(self._by_name)[:3]
-        )
-        hint = (
-            f"did you mean {' or '.join(near)}?"
-            if near
-            else "no entry point of natsume.tasks.<group> is installed"
-        )
+        near = same or difflib.get_close_matches(text, self._by_name, n=3, cutoff=0.5) or sorted(self._by_name)[:3]
+        hint = f"did you mean {' or '.join(near)}?" if near else "no entry point of natsume.tasks.<group> is installed"
         broken = [problem for problem in self.problems if text and text in problem]
         raise UnknownActor("; ".join([f"no actor is called {text!r}: {hint}", *broken[:1]]))
 
@@ -173,7 +163,7 @@ class _Load:
             try:
                 self.actors[name] = make_actor(name, point.load())
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an import raises
-                self.problems.append(_sentence(point, error))
+                self.problems.append(_sentence(name, point, error))
 
     def object_types(self, points: Iterable[EntryPoint]) -> None:
         for point in dict.fromkeys(points):
@@ -181,10 +171,10 @@ class _Load:
                 if not isinstance(point.load(), ModuleType):
                     raise UsageError("its value is not a module")
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an import raises
-                self.problems.append(_sentence(point, error))
+                self.problems.append(_sentence(point.name, point, error))
 
 
-def _sentence(point: EntryPoint, error: BaseException) -> str:
-    cause = " ".join(str(error).split())
+def _sentence(what: str, point: EntryPoint, error: BaseException) -> str:
+    cause = " ".join(str(error).split()).removeprefix(f"{what}: ")
     kind = "" if isinstance(error, UsageError) else f"{type(error).__name__}: "
-    return f"the entry point {point.name} = {point.value!r} of {point.group} cannot be used: {kind}{cause}"
+    return f"{what} cannot be used, which {point.group} says is {point.value}: {kind}{cause}"
