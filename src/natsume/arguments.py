@@ -32,7 +32,7 @@ class Arguments:
         except (NameError, TypeError, ValueError) as error:
             raise UsageError(f"{actor}: the fields of {cls.__name__} cannot be arguments: {error}") from error
 
-    def encode(self, task: BaseTask) -> bytes:
+    def encode(self, task: object) -> bytes:
         """The JSON object of a task's arguments; only what JSON cannot hold is refused."""
         if type(task) is not self.cls:
             raise ArgumentsError(f"{self.actor}: expected a {self.cls.__name__}, got {type(task).__name__}")
@@ -61,7 +61,7 @@ class Arguments:
         self._bound(body)
         return task
 
-    def check(self, task: BaseTask) -> bytes:
+    def check(self, task: object) -> bytes:
         """The encoded arguments of a task, once they are known to fit its class."""
         body = self.encode(task)
         self.decode(body)

@@ -3,13 +3,14 @@
 Every method may raise BrokerError: then nothing is known of its effect.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from natsume.core.delivery import Delivery
-from natsume.model.record import Done, Failed, History, Started
+from natsume.model.record import Done, Failed, History, Started, Submitted
+from natsume.model.status import Status
 from natsume.model.subject import Lane
 from natsume.model.task import Task
 
@@ -65,8 +66,16 @@ class Outgoing(Protocol):
         """Store a task on its lane, now; False if the broker knew its id already."""
         ...
 
+    async def submit_many(self, tasks: Iterable[Task], *, resent: bool = False) -> None:
+        """Store many tasks, pipelined; raises the first BrokerError, and then any of them may be stored."""
+        ...
+
     async def arm(self, task: Task, at: float) -> None:
         """Store a task to be delivered at a time, unless its hop is armed already."""
+        ...
+
+    async def record(self, submitted: Submitted) -> None:
+        """Write the record of a tracked submission, unless it stands."""
         ...
 
 
@@ -78,6 +87,8 @@ class Lease(msgspec.Struct):
 
     key: str
     holder: str
+    task: str
+    since: float
     ttl_s: float
     token: int
     revision: int
@@ -106,4 +117,16 @@ class Leases(Protocol):
 
     async def release(self, lease: Lease) -> None:
         """Give a lock back; does nothing if it is lost."""
+        ...
+
+
+class Inquiries(Protocol):
+    """What the broker itself can say of a task."""
+
+    async def status(self, task_id: str) -> Status | None:
+        """What the records say of a task, or None."""
+        ...
+
+    async def ended(self, task_id: str) -> Done:
+        """The done record of a task, as soon as it stands."""
         ...

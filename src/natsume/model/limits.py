@@ -44,11 +44,14 @@ NEST_MAX: Final = 64
 CONCURRENCY_MAX: Final = 10_000
 """Tasks that one worker runs at a time."""
 
-PULL_EXPIRES_S: Final = 30.0
+PULL_EXPIRES_S: Final = 10.0
 """How long one pull request waits at the server."""
 
-PULL_HEARTBEAT_S: Final = 5.0
+PULL_HEARTBEAT_S: Final = 2.5
 """How often the server says that a waiting pull is alive; twice as long without is a lost pull."""
+
+PULL_RETRY_S: Final = 0.25
+"""How soon a pull that the server refused is tried again."""
 
 PUBLISH_DEADLINE_S: Final = 30.0
 """How long a publish is retried under one message id before it is given up."""

@@ -29,6 +29,7 @@ _TRIES_MAX: Final = 20
 _READY_S: Final = 20.0
 _STOP_S: Final = 20.0
 _POLL_S: Final = 0.002
+_INFO_S: Final = 0.25
 _INFO_MAX: Final = 64 * 1024
 _LOG_TAIL: Final = 4096
 _PORT_TAKEN = b"address already in use"
@@ -223,7 +224,7 @@ class EmbeddedServer:
 def _info(port: int) -> dict[str, object]:
     """What a NATS server on this port says first; empty if there is none yet."""
     try:
-        with socket.create_connection((_HOST, port), timeout=1.0) as connection:
+        with socket.create_connection((_HOST, port), timeout=_INFO_S) as connection:
             line = b""
             while b"\n" not in line and len(line) < _INFO_MAX:
                 chunk = connection.recv(_INFO_MAX)

@@ -68,8 +68,7 @@ class Wire(Client):
             return
         head = len(headers) + 12
         self._write(
-            b"HPUB %b %b %d %d\r\nNATS/1.0\r\n%b\r\n%b\r\n"
-            % (subject, reply, head, head + len(body), headers, body)
+            b"HPUB %b %b %d %d\r\nNATS/1.0\r\n%b\r\n%b\r\n" % (subject, reply, head, head + len(body), headers, body)
         )
 
     def _write(self, command: bytes) -> None:
@@ -79,9 +78,7 @@ class Wire(Client):
         if queue is not None and queue.empty():
             queue.put_nowait(asyncio.get_running_loop().create_future())
 
-    async def _process_msg(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
-    ) -> None:
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         handler = self._routes.get(sid)
         try:
             if handler is not None:

@@ -1,0 +1,134 @@
+"""A connected broker: one wire and the ports over it, its clock and its boot mark."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from natsume.adapters.nats.connection import connect_wire
+from natsume.adapters.nats.direct import DirectReader
+from natsume.adapters.nats.inquiries import StreamInquiries
+from natsume.adapters.nats.leases import BUCKET, KvLeases
+from natsume.adapters.nats.outgoing import StreamOutgoing
+from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
+from natsume.adapters.nats.pull import Arrived, Pulls
+from natsume.adapters.nats.records import StreamRecords
+from natsume.adapters.nats.request import requests
+from natsume.adapters.nats.wire import Wire
+from natsume.exceptions import BrokerError
+from natsume.model.subject import RECORDS, TASKS, Lane, kv
+from natsume.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+EVERYTHING_IS_SUSPECT: Final = 2**63
+_STREAM_NOT_FOUND: Final = 10059
+
+
+class Broker:
+    """The ports over one connection; made by `connect`, ended by `close`."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.request = requests(wire)
+        self.publisher = Publisher(wire)
+        self._records_reader = DirectReader(wire, RECORDS)
+        self._locks_reader = DirectReader(wire, f"KV_{BUCKET}")
+        self.records = StreamRecords(self.publisher, self._records_reader)
+        self.outgoing = StreamOutgoing(self.publisher)
+        self._tasks_reader = DirectReader(wire, TASKS)
+        self.inquiries = StreamInquiries(wire, self._records_reader, self._tasks_reader)
+        self.leases = KvLeases(self.publisher, self._locks_reader, self.request)
+        self.boot_mark = EVERYTHING_IS_SUSPECT
+        self._offset_s = 0.0
+        self._created = "0"
+        self._refreshing: asyncio.Task[None] | None = None
+        wire.on_lost.append(self._on_lost)
+        wire.on_restored.append(self._on_restored)
+
+    @classmethod
+    async def connect(cls, settings: Settings, *, name: str = "natsume") -> "Broker":
+        """Connect; raises BrokerError or UsageError with one clear sentence."""
+        return cls(await connect_wire(settings.nats_url, settings.security, name=name))
+
+    def now(self) -> float:
+        """The broker's time, in Unix seconds."""
+        return time.time() + self._offset_s
+
+    @property
+    def skew_s(self) -> float:
+        """How far the broker's clock is ahead of this machine's."""
+        return self._offset_s
+
+    async def refresh(self) -> None:
+        """Learn the broker's clock, and the boot mark of its present run: the stream's end at its start.
+
+        The first process to meet a new run of the server writes the mark, the others read it.
+        """
+        began = time.time()
+        info = await self.stream_info(TASKS)
+        middle = (began + time.time()) / 2
+        self._offset_s = datetime.fromisoformat(info["ts"]).timestamp() - middle
+        created = datetime.fromisoformat(info["created"])
+        self._created = f"{int(created.timestamp() * 1e6):x}"
+        self.boot_mark = await self._mark(info["state"]["last_seq"])
+
+    async def stream_info(self, stream: str, **query: object) -> dict[str, Any]:
+        """The server's description of a stream; raises BrokerError where there is none."""
+        answer = msgspec.json.decode(
+            await self.request(f"$JS.API.STREAM.INFO.{stream}", msgspec.json.encode(query) if query else b"")
+        )
+        if "error" in answer:
+            code = answer["error"].get("err_code", 0)
+            advice = "; run `natsume topology apply`" if code == _STREAM_NOT_FOUND else ""
+            raise BrokerError(f"stream {stream}: {answer['error']['description']}{advice}", code)
+        return dict(answer)
+
+    def deliveries(self, lanes: tuple[Lane, ...], arrived: Arrived, room: Callable[[], None]) -> Pulls:
+        """The lanes, as one worker sees them."""
+        return Pulls(self.wire, lanes, self._created, arrived, room)
+
+    async def close(self) -> None:
+        """Send what is due and disconnect."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+        self.publisher.close()
+        self._records_reader.close()
+        self._locks_reader.close()
+        self._tasks_reader.close()
+        await self.wire.close()
+
+    async def _mark(self, last_sequence: int) -> int:
+        key = kv("config", f"boot.{self.wire.server_id}")
+        fence = b"Nats-Expected-Last-Subject-Sequence: 0\r\n"
+        try:
+            await self.publisher.publish(key.encode(), fence, b"%d" % last_sequence)
+        except BrokerError as error:
+            if error.code != WRONG_LAST_SEQUENCE:
+                raise
+            reader = DirectReader(self.wire, "KV_config")
+            try:
+                return int((await reader.last([key]))[0].body)
+            finally:
+                reader.close()
+        return last_sequence
+
+    def _on_lost(self) -> None:
+        self.boot_mark = EVERYTHING_IS_SUSPECT
+        _log.warning("the connection to the broker is lost; reconnecting")
+
+    def _on_restored(self) -> None:
+        _log.warning("the connection to the broker is back")
+        self._refreshing = asyncio.get_running_loop().create_task(self._refresh_until_known())
+
+    async def _refresh_until_known(self) -> None:
+        while True:
+            try:
+                return await self.refresh()
+            except BrokerError as error:
+                _log.warning("the broker's state could not be read, it is tried again: %s", error)
+                await asyncio.sleep(1.0)

@@ -1,0 +1,67 @@
+"""Questions about one task, answered by the broker's records (port Inquiries)."""
+
+import asyncio
+from typing import Final, TypeVar
+
+import msgspec
+
+from natsume.adapters.nats.direct import DirectReader, Stored
+from natsume.adapters.nats.wire import Wire
+from natsume.model import status, subject
+from natsume.model.record import Done, Failed, Started, Submitted
+
+_LOOK_AGAIN_S: Final = 2.0
+_STORED_WITHIN_S: Final = 0.005
+T = TypeVar("T")
+
+
+class StreamInquiries:
+    """Reads RECORDS and the schedules in TASKS."""
+
+    def __init__(self, wire: Wire, records: DirectReader, tasks: DirectReader) -> None:
+        self._wire = wire
+        self._records = records
+        self._tasks = tasks
+
+    async def status(self, task_id: str) -> status.Status | None:
+        """What the records say of a task, or None."""
+        kinds = ("submitted", "started", "failed", "done")
+        found = await self._records.last([f"record.{kind}.*.{task_id}" for kind in kinds])
+        waiting = await self._tasks.last([f"later.{task_id}.*", f"parked.*.*.{task_id}.*"])
+        done = _of(found, "done", Done)
+        submitted = _of(found, "submitted", Submitted)
+        return status.from_records(
+            submitted[0] if submitted else None,
+            _of(found, "started", Started),
+            _of(found, "failed", Failed),
+            done[0] if done else None,
+            bool(waiting),
+        )
+
+    async def ended(self, task_id: str) -> Done:
+        """The done record of a task; told by the write itself, looked for now and then besides."""
+        written = asyncio.Event()
+        fence = subject.done_fence(task_id)
+        route = self._wire.listen(fence, lambda *_: written.set())
+        pause_s = _LOOK_AGAIN_S
+        try:
+            while True:
+                found = await self._records.last([fence])
+                if found:
+                    return msgspec.json.decode(found[0].body, type=Done)
+                try:
+                    async with asyncio.timeout(pause_s):
+                        await written.wait()
+                except TimeoutError:
+                    pause_s = min(2 * pause_s, _LOOK_AGAIN_S)
+                else:
+                    # A subscriber may see the record a moment before the stream has stored it.
+                    written.clear()
+                    pause_s = _STORED_WITHIN_S
+        finally:
+            self._wire.unlisten(route)
+
+
+def _of(found: list[Stored], kind: str, record: type[T]) -> list[T]:
+    prefix = f"record.{kind}."
+    return [msgspec.json.decode(one.body, type=record) for one in found if one.subject.startswith(prefix)]

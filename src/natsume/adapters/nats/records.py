@@ -1,0 +1,98 @@
+"""The RECORDS stream: fenced writes and batched look-ups (port Records)."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from natsume.adapters.nats.direct import DirectReader
+from natsume.adapters.nats.publish import ANOTHER_IN_FLIGHT, WRONG_LAST_SEQUENCE, Publisher
+from natsume.exceptions import BrokerError
+from natsume.model import limits, subject
+from natsume.model.record import Done, Failed, History, Started
+
+_encode = msgspec.json.Encoder().encode
+_done = msgspec.json.Decoder(Done)
+_failed = msgspec.json.Decoder(Failed)
+_started = msgspec.json.Decoder(Started)
+
+_FENCE: Final = b"Nats-Expected-Last-Subject-Sequence: %d\r\n"
+_FENCE_ON: Final = b"Nats-Expected-Last-Subject-Sequence: 0\r\nNats-Expected-Last-Subject-Sequence-Subject: %b\r\n"
+_PLAIN_TTL: Final = b"Nats-TTL: %ds\r\n" % limits.PLAIN_TTL_S
+_START_TTL: Final = b"Nats-TTL: %ds\r\n" % limits.START_TTL_S
+_UNDECIDED_S: Final = 0.05
+
+
+class StreamRecords:
+    """The facts of tasks in the RECORDS stream."""
+
+    def __init__(self, publisher: Publisher, reader: DirectReader) -> None:
+        self._publisher = publisher
+        self._reader = reader
+
+    async def commit(self, record: Done) -> bool:
+        """Write the done record unless one stands; whether this very run's record stands."""
+        kind = record.kind
+        fence = _FENCE_ON % subject.done_fence(record.id).encode()
+        headers = fence + _PLAIN_TTL if kind == "plain" else fence
+        if await self._fenced(subject.done(kind, record.id), headers, _encode(record)):
+            return True
+        standing = await self._reader.last([subject.done_fence(record.id)])
+        if not standing:
+            raise BrokerError(f"the done record of {record.id} was refused, and none stands: it is tried again")
+        return _done.decode(standing[0].body).nonce == record.nonce
+
+    async def fail(self, record: Failed) -> Failed:
+        """Write the record of a failed attempt unless one stands; the one that stands."""
+        name = subject.failed(record.attempt, record.id)
+        if await self._fenced(name, _FENCE % 0, _encode(record)):
+            return record
+        standing = await self._reader.last([name])
+        if not standing:
+            raise BrokerError(f"the failed attempt of {record.id} was refused, and none stands: it is tried again")
+        return _failed.decode(standing[0].body)
+
+    async def start(self, record: Started, expected: int) -> int | None:
+        """Write the record of a start if the last one's sequence is `expected`; its sequence, or None."""
+        name = subject.started(record.attempt, record.id)
+        return await self._fenced(name, _FENCE % expected + _START_TTL, _encode(record)) or None
+
+    async def look_up(self, asked: Sequence[tuple[str, int]]) -> list[History]:
+        """What stands of each task id and attempt, in order."""
+        names = [
+            name
+            for task_id, attempt in asked
+            for name in (
+                subject.done_fence(task_id),
+                subject.failed(attempt, task_id),
+                subject.started(attempt, task_id),
+            )
+        ]
+        found: dict[tuple[str, str], tuple[bytes, int]] = {}
+        for stored in await self._reader.last(names):
+            _, kind, _, task_id = stored.subject.split(".")
+            found[kind, task_id] = (stored.body, stored.sequence)
+        return [_history(found, task_id) for task_id, _ in asked]
+
+    async def _fenced(self, name: str, headers: bytes, body: bytes) -> int:
+        """The sequence of what was written, 0 if the fence refused it; undecided is tried again."""
+        while True:
+            try:
+                return await self._publisher.publish(name.encode(), headers, body)
+            except BrokerError as error:
+                if error.code == WRONG_LAST_SEQUENCE:
+                    return 0
+                if error.code != ANOTHER_IN_FLIGHT:
+                    raise
+            await asyncio.sleep(_UNDECIDED_S)
+
+
+def _history(found: dict[tuple[str, str], tuple[bytes, int]], task_id: str) -> History:
+    done, failed, started = (found.get((kind, task_id)) for kind in ("done", "failed", "started"))
+    return History(
+        _done.decode(done[0]) if done else None,
+        _failed.decode(failed[0]) if failed else None,
+        _started.decode(started[0]) if started else None,
+        started[1] if started else 0,
+    )

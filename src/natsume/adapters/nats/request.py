@@ -1,0 +1,29 @@
+"""Requests to the broker's API, with its errors as ours."""
+
+from collections.abc import Awaitable, Callable
+
+from nats import errors
+
+from natsume.adapters.nats.wire import Wire
+from natsume.exceptions import BrokerError, Disconnected, NotAcknowledged
+from natsume.model import limits
+
+Request = Callable[[str, bytes], Awaitable[bytes]]
+"""Takes an API subject and a JSON body, answers the JSON reply; raises BrokerError."""
+
+
+def requests(wire: Wire) -> Request:
+    """Requests over one connection."""
+
+    async def request(subject: str, body: bytes) -> bytes:
+        try:
+            answer = await wire.request(subject, body, timeout=limits.PUBACK_TIMEOUT_S)
+        except errors.NoRespondersError:
+            raise BrokerError("the broker has no JetStream; start it with `-js` or our server.conf", 503) from None
+        except (errors.ConnectionClosedError, errors.OutboundBufferLimitError):
+            raise Disconnected("the broker is not connected now; nothing was sent") from None
+        except (TimeoutError, errors.TimeoutError):
+            raise NotAcknowledged(f"the broker did not answer {subject} in time") from None
+        return bytes(answer.data)
+
+    return request

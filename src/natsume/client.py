@@ -1,0 +1,242 @@
+"""What services use: submit tasks and ask what became of them."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from natsume.exceptions import BrokerError, TaskFailed, UnknownTask, UsageError
+from natsume.model import limits
+from natsume.model.codec import clean, task_headers, task_subject
+from natsume.model.record import Done, Submitted
+from natsume.model.status import Status
+from natsume.model.subject import is_id
+from natsume.model.task import ENDED, State, Task
+from natsume.ports import Inquiries, Outgoing
+from natsume.registry import Registry
+
+_PAUSE_FIRST_S: Final = 0.1
+_PAUSE_LAST_S: Final = 2.0
+
+
+class Client:
+    """A service's connection; made by `natsume.connect`, usable as `async with`."""
+
+    def __init__(
+        self,
+        outgoing: Outgoing,
+        inquiries: Inquiries,
+        registry: Callable[[], Registry],
+        now: Callable[[], float],
+        close: Callable[[], Any],
+    ) -> None:
+        self._outgoing = outgoing
+        self._inquiries = inquiries
+        self._load = registry
+        self._loaded: Registry | None = None
+        self._now = now
+        self._close = close
+
+    async def __aenter__(self) -> "Client":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._close()
+
+    @property
+    def registry(self) -> Registry:
+        """The actors that this process knows, loaded at the first use."""
+        if self._loaded is None:
+            self._loaded = self._load()
+        return self._loaded
+
+    async def submit(
+        self,
+        task: object,
+        *,
+        at: datetime | None = None,
+        delay: float | timedelta | None = None,
+        id: str | None = None,  # noqa: A002 - the word that users know
+        owner: str | None = None,
+        tenant: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        track: bool | None = None,
+    ) -> str:
+        """Submit a task, now, `at` a time or after a `delay`; returns its token, which is its id.
+
+        The broker has stored it when this returns. Raises ArgumentsError before anything is sent, and
+        NotAcknowledged if the broker did not answer within 30 s: then the task may or may not be stored,
+        and submitting it again under the same id does no harm.
+        """
+        actor = self.registry.of(task)
+        message = self._task(task, id, owner, tenant, labels)
+        tracked = track if track is not None else bool(owner) or actor.dlq_eligible
+        due = self._due(at, delay)
+        if tracked:
+            message = msgspec.structs.replace(message, tracked=True)
+            record = Submitted(
+                message.id,
+                actor.name,
+                self._now(),
+                task_subject(message),
+                task_headers(message).decode(),
+                message.body,
+            )
+            await self._insist(lambda _: self._outgoing.record(record))
+        if due is None:
+            await self._insist(lambda again: self._outgoing.submit(message, resent=again))
+        else:
+            await self._insist(lambda _: self._outgoing.arm(message, due))
+        return message.id
+
+    async def submit_many(
+        self, tasks: Iterable[object], *, owner: str | None = None, tenant: str | None = None
+    ) -> list[str]:
+        """Submit many tasks at once; returns their tokens in order.
+
+        All are checked before the first is sent. An owned or dead-letter eligible task is tracked.
+        """
+        messages = [self._task(task, None, owner, tenant, None) for task in tasks]
+        tracked = [task for task in messages if task.owner or self.registry.find(task.actor).dlq_eligible]
+        if tracked:
+            ids = {task.id for task in tracked}
+            messages = [msgspec.structs.replace(task, tracked=True) if task.id in ids else task for task in messages]
+            await self._track(task for task in messages if task.tracked)
+        await self._insist(lambda again: self._outgoing.submit_many(messages, resent=again))
+        return [task.id for task in messages]
+
+    async def schedule(self, task: object, *, at: datetime | None, labels: Mapping[str, str] | None, now: bool) -> str:
+        """What `task.schedule()` does where this client is bound."""
+        del now  # outside a task there is no commit to wait for
+        return await self.submit(task, at=at, labels=labels)
+
+    async def status(self, token: str) -> Status:
+        """What is known of a task; raises UnknownTask."""
+        found = await self._inquiries.status(_token(token))
+        if found is None:
+            raise UnknownTask(f"nothing is known of a task {token!r}: it never was, or its record has expired")
+        return found
+
+    async def result(self, token: str, timeout: float = 30.0) -> Any:  # noqa: ASYNC109 - the promised name
+        """Wait for a task to end and return what it returned; raises TaskFailed or TimeoutError."""
+        try:
+            async with asyncio.timeout(timeout):
+                done = await self._inquiries.ended(_token(token))
+        except TimeoutError:
+            raise TimeoutError(f"task {token} has not ended within {timeout:g} s") from None
+        return _result(done)
+
+    def _task(
+        self,
+        task: object,
+        task_id: str | None,
+        owner: str | None,
+        tenant: str | None,
+        labels: Mapping[str, str] | None,
+    ) -> Task:
+        actor = self.registry.of(task)
+        if task_id is not None:
+            _own_id(task_id)
+        for value, what in ((owner, "owner"), (tenant, "tenant")):
+            if value is not None:
+                try:
+                    clean(value, what)
+                except ValueError as error:
+                    raise UsageError(f"{actor.name}: {error}") from None
+        return Task(
+            task_id or os.urandom(16).hex(),
+            actor.name,
+            actor.lane,
+            actor.arguments.check(task),
+            submitted_at=self._now(),
+            owner=owner,
+            tenant=tenant,
+            labels=_labels(labels),
+        )
+
+    def _due(self, at: datetime | None, delay: float | timedelta | None) -> float | None:
+        if at is not None and delay is not None:
+            raise UsageError("a task is submitted either `at` a time or after a `delay`, not both")
+        if at is not None:
+            if at.tzinfo is None:
+                raise UsageError("`at` needs a time zone, such as datetime.now(UTC)")
+            return at.timestamp()
+        if delay is None:
+            return None
+        return self._now() + (delay.total_seconds() if isinstance(delay, timedelta) else float(delay))
+
+    async def _track(self, tasks: Iterable[Task]) -> None:
+        async with asyncio.TaskGroup() as group:
+            gate = asyncio.Semaphore(limits.IN_FLIGHT_MAX // 4)
+
+            async def write(task: Task) -> None:
+                record = Submitted(
+                    task.id,
+                    task.actor,
+                    self._now(),
+                    task_subject(task),
+                    task_headers(task).decode(),
+                    task.body,
+                )
+                async with gate:
+                    await self._insist(lambda _: self._outgoing.record(record))
+
+            for task in tasks:
+                group.create_task(write(task))
+
+    async def _insist(self, publish: Callable[[bool], Any]) -> None:
+        """Publish until it is acknowledged or the deadline is over; every try after the first is resent."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + limits.PUBLISH_DEADLINE_S
+        pause_s, again = _PAUSE_FIRST_S, False
+        while True:
+            try:
+                await publish(again)
+            except BrokerError as error:
+                if error.code or loop.time() + pause_s > deadline:
+                    raise
+                await asyncio.sleep(pause_s)
+                pause_s, again = min(2 * pause_s, _PAUSE_LAST_S), True
+            else:
+                return
+
+
+def _token(token: str) -> str:
+    if not is_id(token) or len(token) > limits.ID_MAX:
+        raise UnknownTask(f"{token!r} is no task's id")
+    return token
+
+
+def _own_id(task_id: str) -> None:
+    if not is_id(task_id) or len(task_id) > limits.ID_MAX:
+        raise UsageError(
+            f"{task_id!r} cannot be a task's id: use 1 to {limits.ID_MAX} letters, digits, '-', '_' or '='"
+        )
+
+
+def _labels(labels: Mapping[str, str] | None) -> dict[str, str] | None:
+    if not labels:
+        return None
+    if len(labels) > limits.LABELS_MAX or any(not isinstance(part, str) for pair in labels.items() for part in pair):
+        raise UsageError(f"labels are at most {limits.LABELS_MAX} pairs of strings")
+    return dict(labels)
+
+
+def _result(done: Done) -> Any:
+    if done.state is not State.COMPLETED:
+        assert done.state in ENDED
+        cause = f": {done.failure.type}: {done.failure.message}" if done.failure else ""
+        raise TaskFailed(f"task {done.id} of {done.actor} ended {done.state}{cause}", done.state)
+    return msgspec.json.decode(done.result)
+
+
+def utc(seconds: float) -> datetime:
+    """A Unix time as an aware datetime."""
+    return datetime.fromtimestamp(seconds, UTC)

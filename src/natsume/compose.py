@@ -1,0 +1,110 @@
+"""Puts the parts together: the only place that knows the runtime and the adapters at once."""
+
+import sys
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any
+
+from natsume.adapters.nats.broker import Broker
+from natsume.adapters.nats.lifeline import NatsLifeline
+from natsume.adapters.nats.topology import ensure
+from natsume.client import Client
+from natsume.enums import Size
+from natsume.registry import Registry
+from natsume.runtime.keepalive import Keepalive, Lifeline
+from natsume.runtime.perform import Ports
+from natsume.runtime.worker import Worker
+from natsume.settings import Settings
+
+
+@asynccontextmanager
+async def connected(settings: Settings, *, name: str = "natsume") -> AsyncIterator[Broker]:
+    """A broker whose topology is there; raises BrokerError with one clear sentence."""
+    broker = await Broker.connect(settings, name=name)
+    try:
+        await ensure(broker.request)
+        await broker.refresh()
+        yield broker
+    finally:
+        await broker.close()
+
+
+class connect:  # noqa: N801 - read as a verb: `async with natsume.connect(url) as client:`
+    """A service's client, awaited or as a context: `natsume.connect("nats://127.0.0.1:4222")`.
+
+    Settings come from the environment where they are not given; actors from the installed entry points
+    where no `registry` is given.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, settings: Settings | None = None, registry: Registry | None = None
+    ) -> None:
+        settings = settings or Settings.read()
+        self._settings = settings.at(url) if url else settings
+        self._registry = registry
+        self._client: Client | None = None
+
+    def __await__(self) -> Generator[Any, Any, Client]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Client:
+        self._client = await self._open()
+        return self._client
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._client is not None
+        await self._client.close()
+
+    async def _open(self) -> Client:
+        broker = await Broker.connect(self._settings, name="natsume client")
+        try:
+            await ensure(broker.request)
+            await broker.refresh()
+        except BaseException:
+            await broker.close()
+            raise
+        return client_of(broker, self._settings, self._registry)
+
+
+def client_of(broker: Broker, settings: Settings, registry: Registry | None = None) -> Client:
+    """A client over a connected broker, which it closes."""
+    return Client(
+        broker.outgoing,
+        broker.inquiries,
+        lambda: registry or Registry.load(settings.prefixes),
+        broker.now,
+        broker.close,
+    )
+
+
+@asynccontextmanager
+async def working(
+    settings: Settings, registry: Registry, size: Size = Size.SMALL, concurrency: int = 100
+) -> AsyncIterator[Worker]:
+    """A worker that runs until the block ends, and then stops within the grace period."""
+    async with connected(settings, name=f"natsume worker {settings.worker}") as broker:
+        ports = Ports(broker.records, broker.outgoing, broker.leases, broker.now, lambda: broker.boot_mark)
+        worker = Worker(ports, broker.deliveries, registry, settings, size, concurrency)
+
+        async def lifeline() -> Lifeline:
+            return NatsLifeline(await Broker.connect(settings, name=f"natsume keepalive {settings.worker}"))
+
+        keepalive = Keepalive(worker.watch, lifeline, settings.ack_wait_s)
+        await keepalive.start()
+        try:
+            worker.start()
+            yield worker
+        finally:
+            await worker.stop(settings.grace_s)
+            await keepalive.stop()
+            await _dispose_engines()
+
+
+async def _dispose_engines() -> None:
+    """Close the tasks' databases, where any was used: only then is SQLAlchemy loaded at all."""
+    databases = sys.modules.get("natsume.databases")
+    if databases is not None:
+        await databases.dispose_engines()

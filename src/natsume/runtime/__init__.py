@@ -1,0 +1,1 @@
+"""What runs: the shells around the core, each carrying out effects through ports."""

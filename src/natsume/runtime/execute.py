@@ -1,0 +1,140 @@
+"""Runs an actor with its dependencies and says what came of it, as an event."""
+
+import asyncio
+import logging
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from natsume import binding
+from natsume.core import events as ev
+from natsume.exceptions import Snooze, TaskTimeoutError, UnretryableError
+from natsume.model import limits
+from natsume.model.record import Failure
+from natsume.model.task import Reason
+from natsume.registry import Actor
+from natsume.runtime.children import Children
+from natsume.runtime.run import Run
+from natsume.telemetry import task_fields
+
+_log = logging.getLogger(__name__)
+
+_encode = msgspec.json.Encoder().encode
+_NULL = b"null"
+
+
+async def execute(
+    run: Run, children: Children, given: Mapping[type, Any], now: Callable[[], float]
+) -> ev.Returned | ev.Raised | ev.Snoozed | ev.Interrupted:
+    """Run the actor of a delivery to its end; whatever it raises is an event, never an exception."""
+    actor = run.actor
+    assert actor is not None
+    task = run.delivery.task
+    run.started_at = now()
+    try:
+        with binding.bind(children):
+            result = await _call(run, actor, given)
+    except asyncio.CancelledError as error:
+        return _stopped(run, actor, error, now())
+    except Snooze as snooze:
+        return ev.Snoozed(_until(snooze.until, now()))
+    except BaseException as error:  # noqa: BLE001 - also sys.exit() in a task is a failure of the task
+        return _raised(run, actor, error, now())
+    finally:
+        run.running_since = None
+    if len(result) > limits.RESULT_MAX:
+        sentence = f"its result is {len(result)} bytes long; at most {limits.RESULT_MAX} are kept"
+        return _raised(run, actor, UnretryableError(sentence), now())
+    _log.debug("completed %s", task.id)
+    return ev.Returned(run.started_at, now(), result, children.collected)
+
+
+async def _call(run: Run, actor: Actor, given: Mapping[type, Any]) -> bytes:
+    """The encoded result; what was injected has been closed, so its transactions stand."""
+    task = run.delivery.task
+    fields = task_fields.set((task.id, actor.name, task.attempt, run.rules.worker))
+    run.running_since = asyncio.get_running_loop().time()
+    try:
+        if actor.plan.empty:
+            return _result(await run.task.execute(), actor)
+        async with actor.plan.open(given) as kwargs:
+            return _result(await run.task.execute(**kwargs), actor)
+    finally:
+        task_fields.reset(fields)
+
+
+def _result(value: object, actor: Actor) -> bytes:
+    if value is None:
+        return _NULL
+    try:
+        return _encode(value)
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise UnretryableError(
+            f"{actor.name}: its result, a {type(value).__name__}, cannot be written as JSON ({error}); "
+            "return a dict, a list, a struct or None"
+        ) from error
+
+
+def _stopped(run: Run, actor: Actor, error: BaseException, at: float) -> ev.Raised | ev.Interrupted:
+    """Tell a stop that we ordered from a cancellation that the task made itself."""
+    cause, run.interrupted_by = run.interrupted_by, None
+    if cause is None:
+        return _raised(run, actor, error, at)
+    driver = asyncio.current_task()
+    assert driver is not None
+    driver.uncancel()
+    if cause == "timeout":
+        late = TaskTimeoutError(f"{actor.name} ran longer than its timeout_s of {actor.timeout_s:g} s")
+        return _raised(run, actor, late, at)
+    return ev.Interrupted(run.started_at, at)
+
+
+def _raised(run: Run, actor: Actor, error: BaseException, at: float) -> ev.Raised:
+    retry_at, reason = None, Reason.UNRETRYABLE
+    if not isinstance(error, UnretryableError):
+        reason = Reason.TIME_LIMIT if isinstance(error, TaskTimeoutError) else Reason.EXHAUSTED
+        retry_at = _ask_policy(actor, run.delivery.task.attempt, error, at)
+    failure = describe(error)
+    _log.log(
+        logging.WARNING if retry_at is None else logging.INFO,
+        "attempt %d of %s %s failed: %s: %s%s",
+        run.delivery.task.attempt,
+        actor.name,
+        run.delivery.task.id,
+        failure.type,
+        failure.message,
+        "" if retry_at is None else f"; the next one is due in {retry_at - at:.1f} s",
+    )
+    return ev.Raised(run.started_at, at, failure, retry_at, reason)
+
+
+def _ask_policy(actor: Actor, attempt: int, error: BaseException, at: float) -> float | None:
+    """When the policy wants retry number `attempt`, in the broker's time; it answers in this machine's."""
+    try:
+        due = actor.retry_policy.schedule_retry(attempt, error)
+        if due is None:
+            return None
+        return (due if due.tzinfo else due.replace(tzinfo=UTC)).timestamp() + at - time.time()
+    except Exception:  # noqa: BLE001 - a policy is the user's code; its failure must not lose the task's
+        _log.exception("the retry policy of %s failed; the task is not tried again", actor.name)
+        return None
+
+
+def describe(error: BaseException) -> Failure:
+    """An exception as a record keeps it: cut at the bounds, the traceback at its beginning."""
+    text = "".join(traceback.format_exception(error))
+    if len(text) > limits.TRACEBACK_MAX:
+        text = "…" + text[-limits.TRACEBACK_MAX :]
+    text = text.encode("utf-8", "replace").decode()
+    message = str(error)[: limits.MESSAGE_TEXT_MAX].encode("utf-8", "replace").decode()
+    return Failure(type(error).__name__, message, text)
+
+
+def _until(until: float | timedelta | datetime, now: float) -> float:
+    if isinstance(until, datetime):
+        return until.timestamp()
+    return now + (until.total_seconds() if isinstance(until, timedelta) else float(until))

@@ -1,0 +1,161 @@
+"""What a worker has in hand: pulled by priority, started when a slot is free, each id once at a time."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from natsume.core import pick
+from natsume.core.delivery import Delivery
+from natsume.exceptions import Disconnected
+from natsume.model import limits
+from natsume.model.subject import Lane
+from natsume.ports import Deliveries
+
+_RATE_EVERY_S: Final = 0.1
+
+
+class Intake:
+    """Buffers deliveries by lane and hands them to `start` in strict priority."""
+
+    def __init__(self, lanes: tuple[Lane, ...], concurrency: int, start: Callable[[Delivery], None]) -> None:
+        """`lanes` stand from most to least urgent."""
+        self.in_hand: dict[str, Delivery] = {}
+        self.running = 0
+        self._lanes = lanes
+        self._concurrency = concurrency
+        self._start = start
+        self._buffers: tuple[deque[tuple[Delivery, float]], ...] = tuple(deque() for _ in lanes)
+        self._index = {lane: number for number, lane in enumerate(lanes)}
+        self._followers: dict[str, list[Delivery]] = {}
+        self._flowing = [False] * len(lanes)
+        self._deliveries: Deliveries | None = None
+        self._open = True
+        self._loop = asyncio.get_running_loop()
+        self._ended = 0
+        self._ended_per_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._isolating: deque[tuple[Delivery, asyncio.Future[None]]] = deque()
+        self._isolated: Delivery | None = None
+
+    def begin(self, deliveries: Deliveries) -> None:
+        """Start to pull."""
+        self._deliveries = deliveries
+        self._tick()
+
+    @property
+    def buffered(self) -> int:
+        """Deliveries in hand that have not started."""
+        return sum(map(len, self._buffers))
+
+    def arrived(self, delivery: Delivery) -> None:
+        """Take a delivery in. One that is in hand already gets the new token, or waits for the first."""
+        held = self.in_hand.get(delivery.task.id)
+        if held is None:
+            self._buffer(delivery)
+        elif held.sequence == delivery.sequence:
+            held.token = delivery.token
+        else:
+            self._followers.setdefault(delivery.task.id, []).append(delivery)
+
+    def room(self) -> None:
+        """Start what can start and ask for more."""
+        if not self._open:
+            return
+        self._fill()
+        deliveries = self._deliveries
+        if deliveries is None:
+            return
+        allowance = self._concurrency - self.running + pick.ahead(self._concurrency, self._ended_per_s)
+        if self._isolating or self._isolated:
+            return
+        outstanding = [deliveries.outstanding(lane) for lane in self._lanes]
+        wanted = pick.pulls(allowance - self.buffered, outstanding, self._flowing)
+        for number, count in enumerate(wanted):
+            if count:
+                self._flowing[number] = False
+                deliveries.pull(self._lanes[number], count)
+
+    def ended(self, delivery: Delivery) -> None:
+        """A slot is free; what waited for this id is next, as a suspect."""
+        self.running -= 1
+        self._ended += 1
+        if self._isolated is delivery:
+            self._isolated = None
+        self._let_go(delivery)
+        self._grant()
+        self.room()
+
+    async def isolate(self, delivery: Delivery) -> None:
+        """Wait until nothing else runs, and keep it so until this delivery has ended."""
+        turn = self._loop.create_future()
+        self._isolating.append((delivery, turn))
+        self._grant()
+        await turn
+
+    def close(self) -> list[Delivery]:
+        """Start nothing more; what had not started."""
+        self._open = False
+        if self._timer is not None:
+            self._timer.cancel()
+        waiting = [delivery for buffer in self._buffers for delivery, _ in buffer]
+        waiting.extend(follower for group in self._followers.values() for follower in group)
+        for buffer in self._buffers:
+            buffer.clear()
+        self._followers.clear()
+        for _, turn in self._isolating:
+            turn.cancel()
+        self._isolating.clear()
+        return waiting
+
+    def _buffer(self, delivery: Delivery) -> None:
+        number = self._index[delivery.task.lane]
+        self.in_hand[delivery.task.id] = delivery
+        self._flowing[number] = True
+        self._buffers[number].append((delivery, self._loop.time()))
+        self.room()
+
+    def _fill(self) -> None:
+        for buffer in self._buffers:
+            while buffer:
+                if self.running >= self._concurrency or self._isolating or self._isolated:
+                    return
+                self.running += 1
+                self._start(buffer.popleft()[0])
+
+    def _grant(self) -> None:
+        if self._isolating and self._isolated is None and self.running == len(self._isolating):
+            self._isolated, turn = self._isolating.popleft()
+            turn.set_result(None)
+
+    def _let_go(self, delivery: Delivery) -> None:
+        del self.in_hand[delivery.task.id]
+        followers = self._followers.pop(delivery.task.id, None)
+        if not followers:
+            return
+        first, *rest = followers
+        first.resent = True
+        if rest:
+            self._followers[delivery.task.id] = rest
+        if self._open:
+            self._buffer(first)
+
+    def _tick(self) -> None:
+        """Follow the rate of endings; give back what waits for long while every slot is taken."""
+        self._timer = self._loop.call_later(_RATE_EVERY_S, self._tick)
+        self._ended_per_s += (self._ended / _RATE_EVERY_S - self._ended_per_s) / 2
+        self._ended = 0
+        if self.running >= self._concurrency or self._isolated:
+            self._give_back_old()
+        self.room()
+
+    def _give_back_old(self) -> None:
+        assert self._deliveries is not None
+        since = self._loop.time() - limits.BUFFER_PATIENCE_S
+        for buffer in self._buffers:
+            while buffer and buffer[0][1] < since:
+                delivery, _ = buffer.popleft()
+                with suppress(Disconnected):  # then the broker brings it back by itself
+                    self._deliveries.give_back(delivery)
+                self._let_go(delivery)

@@ -1,0 +1,163 @@
+"""The thread that keeps a worker's deliveries and leases alive, whatever the event loop is doing.
+
+It has an event loop and a connection of its own. It also watches the worker's loop: what blocks it is
+logged with its stack; a block beyond the task's time limit ends the process, marked as that task's crash.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from natsume.core import outcome
+from natsume.core.delivery import Delivery
+from natsume.exceptions import BrokerError
+from natsume.ports import Lease, Leases, Records
+from natsume.runtime.run import Run
+from natsume.runtime.watch import Watch
+
+_log = logging.getLogger(__name__)
+
+BLOCKED_EXIT: Final = 70
+_BLOCK_S: Final = 1.0
+_TICK_S: Final = 0.25
+_LEASE_MARGIN_S: Final = 0.25
+
+
+class Lifeline(Protocol):
+    """The thread's own way to the broker."""
+
+    @property
+    def leases(self) -> Leases:
+        """Where leases are renewed."""
+        ...
+
+    @property
+    def records(self) -> Records:
+        """Where a crash is marked."""
+        ...
+
+    def extend(self, delivery: Delivery) -> None:
+        """Start a delivery's `ack_wait` anew."""
+        ...
+
+    def give_back(self, delivery: Delivery) -> None:
+        """Have a delivery brought again, now."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect."""
+        ...
+
+
+class Keepalive:
+    """Runs in a thread of its own from `start` to `stop`."""
+
+    def __init__(self, watch: Watch, connect: Callable[[], Awaitable[Lifeline]], ack_wait_s: float) -> None:
+        self._watch = watch
+        self._connect = connect
+        self._every_s = ack_wait_s / 4
+        self._main = threading.get_ident()
+        self._stop = threading.Event()
+        self._ready: asyncio.Future[None] = watch.loop.create_future()
+        self._thread = threading.Thread(target=self._run, name="natsume-keepalive", daemon=True)
+        self._renewing: set[str] = set()
+        self._reported_at: float | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Start the thread; returns when it is connected."""
+        self._thread.start()
+        await self._ready
+
+    async def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        asyncio.run(self._live())
+
+    async def _live(self) -> None:
+        try:
+            line = await self._connect()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who started the thread
+            self._watch.loop.call_soon_threadsafe(self._ready.set_exception, error)
+            return
+        self._watch.loop.call_soon_threadsafe(self._ready.set_result, None)
+        extended_at = time.monotonic()
+        while not self._stop.is_set():
+            await asyncio.sleep(_TICK_S)
+            now = time.monotonic()
+            if now - extended_at >= self._every_s:
+                extended_at = now
+                self._extend(line)
+            self._renew(line, now)
+            await self._check_loop(line, now)
+        await line.close()
+
+    def _extend(self, line: Lifeline) -> None:
+        for delivery in list(self._watch.in_hand.values()):
+            try:
+                line.extend(delivery)
+            except BrokerError:
+                return  # without a connection there is nothing to extend; the broker brings them back
+
+    def _renew(self, line: Lifeline, now: float) -> None:
+        for lease, run in self._watch.leases():
+            left_s = lease.until - now
+            if left_s <= _LEASE_MARGIN_S:
+                self._watch.lost(lease, run)
+            elif left_s < lease.ttl_s * 2 / 3 and lease.key not in self._renewing:
+                self._renewing.add(lease.key)
+                task = asyncio.get_running_loop().create_task(self._renew_one(line, lease, run))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _renew_one(self, line: Lifeline, lease: Lease, run: Run) -> None:
+        try:
+            if not await line.leases.renew(lease):
+                self._watch.lost(lease, run)
+        except BrokerError as error:
+            _log.warning("the lease %s could not be renewed yet: %s", lease.key, error)
+        finally:
+            self._renewing.discard(lease.key)
+
+    async def _check_loop(self, line: Lifeline, now: float) -> None:
+        since = self._watch.beat
+        if now - since < _BLOCK_S:
+            self._reported_at = None
+            return
+        if self._reported_at is None:
+            self._reported_at = since
+            frame = sys._current_frames().get(self._main)
+            stack = "".join(traceback.format_stack(frame)) if frame else "no stack"
+            _log.error("the event loop is blocked since %.1f s by:\n%s", now - since, stack)
+        blocker = self._watch.runs.get(_current(self._watch.loop))
+        if blocker is not None and blocker.actor is not None and now - since > blocker.actor.timeout_s:
+            await self._end_process(line, blocker, now - since)
+
+    async def _end_process(self, line: Lifeline, blocker: Run, blocked_s: float) -> None:
+        """Count it against the blocker alone: all others are given back unharmed."""
+        task = blocker.delivery.task
+        _log.critical("task %s has blocked the event loop for %.0f s; this worker ends", task.id, blocked_s)
+        try:
+            (history,) = await line.records.look_up([(task.id, task.attempt)])
+            crashes = 1 + (history.started.crashes if history.started and not blocker.noted else 0)
+            record = outcome.start(task, blocker.rules.worker, time.time(), "", crashes)
+            if not (blocker.noted and history.started and history.started.crashes):
+                await line.records.start(record, history.started_seq)
+            for delivery in list(self._watch.in_hand.values()):
+                line.give_back(delivery)
+            await line.close()
+        finally:
+            os._exit(BLOCKED_EXIT)
+
+
+def _current(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[None]":
+    return asyncio.current_task(loop)  # type: ignore[return-value]

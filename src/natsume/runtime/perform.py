@@ -1,0 +1,231 @@
+"""Drives one delivery through the table: carries out its effects in order, reports what came of them."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from natsume.core import effects as do
+from natsume.core import events as ev
+from natsume.core.attempt import step
+from natsume.core.delivery import Rules, is_suspect
+from natsume.exceptions import ArgumentsError, BrokerError, Unparsable
+from natsume.model.task import Fault, Reason
+from natsume.ports import Deliveries, Held, Leases, Outgoing, Records
+from natsume.registry import Actor, Registry
+from natsume.runtime.children import Children
+from natsume.runtime.execute import execute
+from natsume.runtime.intake import Intake
+from natsume.runtime.lookups import Lookups
+from natsume.runtime.run import Run
+from natsume.runtime.watch import Watch
+from natsume.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_UNCERTAIN: Final = ev.Uncertain()
+_WRITTEN: Final = ev.Written()
+_LOCKED: Final = ev.Locked()
+_PAUSE_FIRST_S: Final = 0.05
+_PAUSE_LAST_S: Final = 2.0
+_ABANDON_S: Final = 1.0
+_LAST_STEPS: Final = (do.Acknowledge, do.GiveBack, do.ReleaseLocks, do.Unmark)
+
+Carry = Callable[[Run, Any], Awaitable[ev.Event | None]]
+
+
+class Ports:
+    """What a worker carries effects out through; the deliveries are known once it has started."""
+
+    def __init__(
+        self,
+        records: Records,
+        outgoing: Outgoing,
+        leases: Leases,
+        now: Callable[[], float],
+        boot_mark: Callable[[], int],
+    ) -> None:
+        self.records = records
+        self.outgoing = outgoing
+        self.leases = leases
+        self.now = now
+        self.boot_mark = boot_mark
+        self.deliveries: Deliveries
+
+
+class Performer:
+    """Takes deliveries from their slot to their acknowledgement."""
+
+    def __init__(self, ports: Ports, registry: Registry, settings: Settings, intake: Intake, watch: Watch) -> None:
+        self._ports = ports
+        self._registry = registry
+        self._settings = settings
+        self._intake = intake
+        self._watch = watch
+        self._lookups = Lookups(ports.records)
+        self._rules: dict[str, Rules] = {}
+        self._given: dict[type, Any] = {}
+        self._carry: dict[type, Carry] = {
+            do.TakeLocks: self._take_locks,
+            do.LookUp: self._look_up,
+            do.Isolate: self._isolate,
+            do.Mark: self._mark,
+            do.Unmark: self._unmark,
+            do.Execute: self._execute,
+            do.Commit: self._commit,
+            do.RecordFailure: self._record_failure,
+            do.Arm: self._arm,
+            do.Forward: self._forward,
+            do.ReleaseLocks: self._release_locks,
+            do.Acknowledge: self._acknowledge,
+            do.GiveBack: self._give_back,
+        }
+
+    async def perform(self, run: Run) -> None:
+        """Drive a delivery to its end.
+
+        An effect without an answer is reported as Uncertain after a growing pause, and the table decides
+        again; a last step that fails leaves the delivery to the broker, which brings it back.
+        """
+        event: ev.Event | None = self._opened(run)
+        pause_s = _PAUSE_FIRST_S
+        while event is not None:
+            run.phase, effects = step(run.phase, run.delivery, run.rules, event)
+            try:
+                for effect in effects:
+                    event = await self._carry[type(effect)](run, effect)
+            except BrokerError as error:
+                what = type(effect).__name__
+                if isinstance(effect, _LAST_STEPS):
+                    _log.warning("%s failed, the broker brings task %s back: %s", what, run.delivery.task.id, error)
+                    return
+                _log.warning("%s of task %s has no answer yet: %s", what, run.delivery.task.id, error)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _PAUSE_LAST_S)
+                event = _UNCERTAIN
+
+    async def abandon(self, run: Run) -> None:
+        """Let go of a delivery at a shutdown, wherever it stands: any prefix of its effects is safe."""
+        try:
+            async with asyncio.timeout(_ABANDON_S):
+                await self._release_locks(run, do.ReleaseLocks())
+                await self._give_back(run, do.GiveBack())
+        except (BrokerError, TimeoutError) as error:
+            _log.info("task %s is left to the broker: %s", run.delivery.task.id, error)
+
+    def _opened(self, run: Run) -> ev.Opened:
+        """Find the actor and read the arguments: what is wrong with them is a fault, not an exception."""
+        delivery = run.delivery
+        actor = self._registry.get(delivery.task.actor)
+        fault = delivery.fault
+        locks = False
+        if actor is None:
+            run.rules = Rules(
+                delivery.task.actor,
+                delivery.task.lane,
+                ack_wait_s=self._settings.ack_wait_s,
+                worker=self._settings.worker,
+            )
+            fault = fault or Fault(Reason.UNKNOWN_ACTOR, f"no worker here knows the actor {delivery.task.actor!r}")
+        else:
+            run.actor = actor
+            run.rules = self._rules_of(actor)
+            if fault is None:
+                fault = self._read_arguments(run, actor)
+            locks = fault is None and actor.needs_locks and bool(run.task.execution_locks)
+        suspect = is_suspect(delivery, self._ports.boot_mark())
+        return ev.Opened(self._ports.now(), run.nonce, suspect, locks, fault)
+
+    def _rules_of(self, actor: Actor) -> Rules:
+        rules = self._rules.get(actor.name)
+        if rules is None:
+            rules = self._rules[actor.name] = Rules(
+                actor.name,
+                actor.lane,
+                actor.dlq_eligible,
+                actor.drop_on_shutdown,
+                self._settings.max_crashes,
+                self._settings.ack_wait_s,
+                self._settings.worker,
+            )
+        return rules
+
+    @staticmethod
+    def _read_arguments(run: Run, actor: Actor) -> Fault | None:
+        try:
+            run.task = actor.arguments.decode(run.delivery.task.body)
+        except Unparsable as error:
+            return Fault(Reason.UNPARSABLE, str(error))
+        except ArgumentsError as error:
+            return Fault(Reason.INVALID_ARGUMENTS, str(error))
+        return None
+
+    async def _take_locks(self, run: Run, _: do.TakeLocks) -> ev.Event:
+        task_id = run.delivery.task.id
+        for lock in sorted(run.task.execution_locks):
+            lease = await self._ports.leases.acquire(lock.bucket_key, run.nonce, task_id, lock.ttl_ms / 1000)
+            if isinstance(lease, Held):
+                await self._release_locks(run, do.ReleaseLocks())
+                return ev.LockRefused(self._ports.now())
+            run.leases.append(lease)
+            self._watch.add_lease(lease, run)
+        return _LOCKED
+
+    async def _look_up(self, run: Run, _: do.LookUp) -> ev.Event:
+        task = run.delivery.task
+        history = await self._lookups.look_up(task.id, task.attempt)
+        return ev.LookedUp(self._ports.now(), history)
+
+    async def _isolate(self, run: Run, _: do.Isolate) -> ev.Event:
+        await self._intake.isolate(run.delivery)
+        return ev.Isolated()
+
+    async def _mark(self, run: Run, effect: do.Mark) -> ev.Event:
+        sequence = await self._ports.records.start(effect.record, effect.expected)
+        run.noted = sequence is not None
+        return ev.Marked(sequence) if sequence else ev.MarkRefused()
+
+    async def _unmark(self, _run: Run, effect: do.Unmark) -> None:
+        await self._ports.records.start(effect.record, effect.expected)
+
+    async def _execute(self, run: Run, _: do.Execute) -> ev.Event:
+        if run.lost:
+            run.lease_gone()
+            return ev.Interrupted(self._ports.now(), self._ports.now())
+        children = Children(self._registry, run.delivery.task, self._submit_child)
+        return await execute(run, children, self._given, self._ports.now)
+
+    async def _submit_child(self, task: Any, due: float | None) -> None:
+        if due is None:
+            await self._ports.outgoing.submit(task, resent=True)
+        else:
+            await self._ports.outgoing.arm(task, due)
+
+    async def _commit(self, run: Run, effect: do.Commit) -> ev.Event:
+        if not await self._ports.records.commit(effect.record):
+            _log.info("task %s was committed by another run; this outcome is dropped", run.delivery.task.id)
+        return _WRITTEN
+
+    async def _record_failure(self, _run: Run, effect: do.RecordFailure) -> ev.Event:
+        standing = await self._ports.records.fail(effect.record)
+        return _WRITTEN if standing is effect.record else ev.Overtaken(standing)
+
+    async def _arm(self, _run: Run, effect: do.Arm) -> ev.Event:
+        await self._ports.outgoing.arm(effect.task, effect.at)
+        return _WRITTEN
+
+    async def _forward(self, _run: Run, effect: do.Forward) -> ev.Event:
+        await self._ports.outgoing.submit(effect.task, resent=True)
+        return _WRITTEN
+
+    async def _release_locks(self, run: Run, _: do.ReleaseLocks) -> None:
+        while run.leases:
+            lease = run.leases.pop()
+            self._watch.drop_lease(lease)
+            await self._ports.leases.release(lease)
+
+    async def _acknowledge(self, run: Run, _: do.Acknowledge) -> None:
+        self._ports.deliveries.acknowledge(run.delivery)
+
+    async def _give_back(self, run: Run, _: do.GiveBack) -> None:
+        self._ports.deliveries.give_back(run.delivery)

@@ -1,0 +1,60 @@
+"""One delivery on its way through a worker: what the shell keeps beside the core's phase."""
+
+import asyncio
+from typing import Any
+
+from natsume.core import phases
+from natsume.core.attempt import step
+from natsume.core.delivery import Delivery, Rules
+from natsume.core.events import LeaseGone
+from natsume.ports import Lease
+from natsume.registry import Actor
+
+
+class Run:
+    """A delivery, its phase, its leases and the asyncio task that drives it."""
+
+    __slots__ = (
+        "actor",
+        "delivery",
+        "driver",
+        "interrupted_by",
+        "leases",
+        "lost",
+        "nonce",
+        "noted",
+        "phase",
+        "rules",
+        "running_since",
+        "started_at",
+        "task",
+    )  # fmt: skip
+
+    def __init__(self, delivery: Delivery, nonce: str) -> None:
+        self.delivery = delivery
+        self.nonce = nonce
+        self.phase: phases.Phase = phases.Buffered()
+        self.rules = Rules(delivery.task.actor, delivery.task.lane)
+        self.actor: Actor | None = None
+        self.task: Any = None
+        self.leases: list[Lease] = []
+        self.lost = False
+        self.noted = False
+        self.started_at = 0.0
+        self.running_since: float | None = None
+        self.interrupted_by: str | None = None
+        self.driver: asyncio.Task[None] | None = None
+
+    def interrupt(self, cause: str) -> None:
+        """Stop the actor if it runs; what drives this run goes on and reports it."""
+        if self.running_since is not None and self.driver is not None:
+            self.interrupted_by = self.interrupted_by or cause
+            self.driver.cancel()
+
+    def lease_gone(self) -> None:
+        """Learn that a lock is lost: now if that matters now, else when the actor would start."""
+        self.lost = True
+        if isinstance(self.phase, phases.Running | phases.Committing):
+            self.phase, effects = step(self.phase, self.delivery, self.rules, LeaseGone())
+            if effects:
+                self.interrupt("lease")

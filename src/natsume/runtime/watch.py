@@ -1,0 +1,45 @@
+"""What a worker shares with its keepalive thread: deliveries in hand, leases, the loop's last beat.
+
+Both sides only set and read single items and take snapshots of whole dicts, which the interpreter
+keeps consistent; the loop is told of losses through `call_soon_threadsafe`.
+"""
+
+import asyncio
+import time
+
+from natsume.core.delivery import Delivery
+from natsume.ports import Lease
+from natsume.runtime.run import Run
+
+
+class Watch:
+    """The table between the event loop that runs tasks and the thread that keeps them alive."""
+
+    def __init__(self, in_hand: dict[str, Delivery], loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.in_hand = in_hand
+        self.beat = time.monotonic()
+        self.runs: dict[asyncio.Task[None], Run] = {}
+        self._leases: dict[str, tuple[Lease, Run]] = {}
+
+    def add_lease(self, lease: Lease, run: Run) -> None:
+        """Have a lease renewed until it is dropped."""
+        self._leases[lease.key] = (lease, run)
+
+    def drop_lease(self, lease: Lease) -> None:
+        """Renew it no more."""
+        self._leases.pop(lease.key, None)
+
+    def leases(self) -> list[tuple[Lease, Run]]:
+        """All leases that are to be renewed."""
+        return list(self._leases.values())
+
+    def lost(self, lease: Lease, run: Run) -> None:
+        """Called by the thread: a lease is gone; its run learns it on the loop."""
+        self.drop_lease(lease)
+        self.loop.call_soon_threadsafe(self._tell, lease, run)
+
+    @staticmethod
+    def _tell(lease: Lease, run: Run) -> None:
+        if lease in run.leases:
+            run.lease_gone()

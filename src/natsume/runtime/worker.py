@@ -1,0 +1,154 @@
+"""A worker: pulls the lanes of its size, runs what it gets, and stops without a trace."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from natsume.core import outcome
+from natsume.core.delivery import Delivery
+from natsume.enums import Priority, Size
+from natsume.exceptions import BrokerError
+from natsume.model import limits
+from natsume.model.subject import Lane
+from natsume.ports import Deliveries
+from natsume.registry import Registry
+from natsume.runtime.intake import Intake
+from natsume.runtime.perform import Performer, Ports
+from natsume.runtime.run import Run
+from natsume.runtime.watch import Watch
+from natsume.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_SWEEP_S: Final = 0.05
+_INTERRUPT_AGAIN_S: Final = 1.0
+
+OpenLanes = Callable[[tuple[Lane, ...], Callable[[Delivery], None], Callable[[], None]], Deliveries]
+
+
+def lanes_of(size: Size) -> tuple[Lane, ...]:
+    """The lanes of one size, from most to least urgent."""
+    return tuple(Lane(priority, size) for priority in Priority)
+
+
+class Worker:
+    """Runs tasks of one size, `concurrency` at a time, from `start` to `stop`."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        open_lanes: OpenLanes,
+        registry: Registry,
+        settings: Settings,
+        size: Size,
+        concurrency: int,
+    ) -> None:
+        self._ports = ports
+        self._open_lanes = open_lanes
+        self._settings = settings
+        self._lanes = lanes_of(size)
+        self._loop = asyncio.get_running_loop()
+        self.intake = Intake(self._lanes, concurrency, self._start)
+        self.watch = Watch(self.intake.in_hand, self._loop)
+        self._performer = Performer(ports, registry, settings, self.intake, self.watch)
+        self._nonce = os.urandom(6).hex()
+        self._runs = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle = asyncio.Event()
+        self._notes: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Pull and run until `stop`."""
+        self._ports.deliveries = self._open_lanes(self._lanes, self.intake.arrived, self.intake.room)
+        self._sweep()
+        self.intake.begin(self._ports.deliveries)
+
+    async def stop(self, grace_s: float) -> None:
+        """Give back what has not started, let what runs finish for `grace_s`, then interrupt it."""
+        for delivery in self.intake.close():
+            self._give_back(delivery)
+        await self._ports.deliveries.close(self._give_back)
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._until_idle()
+        except TimeoutError:
+            _log.warning("%d tasks did not finish within the grace period; they are interrupted", len(self.watch.runs))
+            await self._interrupt_all()
+        if self._timer is not None:
+            self._timer.cancel()
+        for note in self._notes:
+            note.cancel()
+
+    def _start(self, delivery: Delivery) -> None:
+        self._runs += 1
+        run = Run(delivery, f"{self._nonce}-{self._runs:x}")
+        run.driver = self._loop.create_task(self._drive(run))
+        self.watch.runs[run.driver] = run
+
+    async def _drive(self, run: Run) -> None:
+        try:
+            await self._performer.perform(run)
+        except asyncio.CancelledError:
+            await self._performer.abandon(run)
+        except Exception:  # noqa: BLE001 - one delivery must not end the others
+            _log.exception("task %s could not be dealt with; the broker brings it back", run.delivery.task.id)
+        finally:
+            for lease in run.leases:
+                self.watch.drop_lease(lease)
+            if run.driver is not None:
+                del self.watch.runs[run.driver]
+            self.intake.ended(run.delivery)
+            if not self.watch.runs:
+                self._idle.set()
+
+    async def _until_idle(self) -> None:
+        while self.watch.runs:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def _interrupt_all(self) -> None:
+        """Interrupt what runs; what will not end by then is left to the broker, its heartbeats ended."""
+        for _ in range(2):
+            for run in list(self.watch.runs.values()):
+                run.interrupt("shutdown")
+            try:
+                async with asyncio.timeout(_INTERRUPT_AGAIN_S):
+                    return await self._until_idle()
+            except TimeoutError:
+                continue
+        for driver in list(self.watch.runs):
+            driver.cancel()
+        return None
+
+    def _give_back(self, delivery: Delivery) -> None:
+        try:
+            self._ports.deliveries.give_back(delivery)
+        except BrokerError as error:
+            _log.info("task %s is left to the broker: %s", delivery.task.id, error)
+
+    def _sweep(self) -> None:
+        """Beat for the watchdog, end what ran too long, and record the start of what is not short."""
+        self._timer = self._loop.call_later(_SWEEP_S, self._sweep)
+        self.watch.beat = time.monotonic()
+        now = self._loop.time()
+        for run in self.watch.runs.values():
+            if run.running_since is None or run.actor is None:
+                continue
+            ran_s = now - run.running_since
+            if ran_s > run.actor.timeout_s:
+                run.interrupt("timeout")
+            elif ran_s > limits.STARTED_AFTER_S and not run.noted:
+                run.noted = True
+                note = self._loop.create_task(self._note(run))
+                self._notes.add(note)
+                note.add_done_callback(self._notes.discard)
+
+    async def _note(self, run: Run) -> None:
+        record = outcome.start(run.delivery.task, run.rules.worker, run.started_at, run.nonce, 0)
+        try:
+            await self._ports.records.start(record, 0)
+        except BrokerError as error:
+            _log.info("the start of task %s could not be recorded: %s", run.delivery.task.id, error)
