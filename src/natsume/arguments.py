@@ -42,9 +42,7 @@ class Arguments:
             if b"null" in body and _loses_number(self._shape.values(task)):
                 raise ValueError("NaN and infinities are no JSON numbers")
         except Exception as error:
-            raise ArgumentsError(
-                f"{self.actor}: the arguments cannot be written as JSON: {one_line(error)}"
-            ) from error
+            raise ArgumentsError(f"{self.actor}: the arguments cannot be written as JSON: {one_line(error)}") from error
         self._bound(body)
         return body
 
@@ -79,9 +77,7 @@ class Arguments:
         try:
             body = encoder.encode({**named, **kwargs})
         except Exception as error:
-            raise ArgumentsError(
-                f"{self.actor}: the arguments cannot be written as JSON: {one_line(error)}"
-            ) from error
+            raise ArgumentsError(f"{self.actor}: the arguments cannot be written as JSON: {one_line(error)}") from error
         return self.decode(body)
 
     def _takes(self) -> str:
@@ -104,9 +100,7 @@ class Arguments:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as flaw:
             return Unparsable(f"{self.actor}: the arguments are not JSON: {one_line(flaw)}")
         if not isinstance(content, dict):
-            return Unparsable(
-                f"{self.actor}: expected a JSON object of arguments by name, got {_kind(content)}"
-            )
+            return Unparsable(f"{self.actor}: expected a JSON object of arguments by name, got {_kind(content)}")
         reason = self._shape.reason(error)
         if reason is None:
             return ArgumentsError(f"{self.actor}: {self.cls.__name__} refuses them: {one_line(error)}")

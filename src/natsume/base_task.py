@@ -50,9 +50,7 @@ class BaseTask:
         Inside `execute` it becomes visible with the parent's commit, or at once with `now=True`.
         """
         if at_time is not None and at_time.utcoffset() is None:
-            raise UsageError(
-                f"{type(self).__name__}.schedule: at_time {at_time} has no time zone; add tzinfo=UTC"
-            )
+            raise UsageError(f"{type(self).__name__}.schedule: at_time {at_time} has no time zone; add tzinfo=UTC")
         return await binding.current().schedule(self, at=at_time, labels=labels, now=now)
 
     def serialize(self) -> tuple[Any, ...]:

@@ -12,9 +12,7 @@ from natsume.exceptions import Unbound
 class Scheduler(Protocol):
     """Whatever takes a task and returns the id under which it will run."""
 
-    async def schedule(
-        self, task: object, *, at: datetime | None, labels: Mapping[str, str] | None, now: bool
-    ) -> str:
+    async def schedule(self, task: object, *, at: datetime | None, labels: Mapping[str, str] | None, now: bool) -> str:
         """Take the task over; return its id."""
 
 

@@ -55,9 +55,7 @@ def provide(
     gives it. `variables(cls)` names the environment variables without which it cannot.
     """
     if not isinstance(base, type) or not callable(factory):
-        raise UsageError(
-            f"provide() takes a base class and a function of the class, not {base!r}, {factory!r}"
-        )
+        raise UsageError(f"provide() takes a base class and a function of the class, not {base!r}, {factory!r}")
     _providers[base] = Provider(factory, no_transaction, variables or (lambda _cls: ()))
 
 

@@ -156,9 +156,7 @@ def refuse_undecorated(cls: type) -> None:
         own = {name: hints[name] for name in inspect.get_annotations(base)}
         fields = [name for name, hint in own.items() if ClassVar not in {hint, get_origin(hint)}]
         if fields:
-            raise TypeError(
-                f"{base.__name__} declares {', '.join(fields)} without a decorator: add @dataclass"
-            )
+            raise TypeError(f"{base.__name__} declares {', '.join(fields)} without a decorator: add @dataclass")
 
 
 def _lower(sentence: str) -> str:

@@ -40,11 +40,7 @@ class Plan(NamedTuple):
     def missing(self, environ: Mapping[str, str]) -> list[str]:
         """One sentence for each environment variable that a dependency needs and nobody set."""
         needs = {(step.name, variable): None for step in self.steps for variable in step.variables}
-        return [
-            f"{self.actor} needs {name}: set {variable}"
-            for name, variable in needs
-            if not environ.get(variable)
-        ]
+        return [f"{self.actor} needs {name}: set {variable}" for name, variable in needs if not environ.get(variable)]
 
 
 @contextmanager
@@ -108,9 +104,7 @@ class _Planner:
         provider = provider_of(target) if isinstance(target, type) else None
         if provider is not None:
             variables = tuple(provider.variables(target))
-            return self._add(
-                target, Step(How.PROVIDE, partial(provider.factory, target), (), _name(target), variables)
-            )
+            return self._add(target, Step(How.PROVIDE, partial(provider.factory, target), (), _name(target), variables))
         return None if marker is None else self._called(target, target)
 
     def _without_transaction(self, cls: Any) -> int | None:
@@ -161,9 +155,7 @@ def _key(target: Any) -> Any:
 
 def _kind(function: Any) -> tuple[How, Callable[..., Any]]:
     """How a function gives its value: generators and decorated context managers are entered."""
-    call = (
-        function if inspect.isroutine(function) or isinstance(function, type | partial) else function.__call__
-    )
+    call = function if inspect.isroutine(function) or isinstance(function, type | partial) else function.__call__
     inner = inspect.unwrap(call)
     if inspect.isasyncgenfunction(inner):
         return How.ENTER_ASYNC, function if inner is not call else asynccontextmanager(function)

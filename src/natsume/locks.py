@@ -23,9 +23,7 @@ class BaseLock:
         self, object_type: LockedObjectType | str, key: object, *extra_keys: object, ttl_ms: int = 30_000
     ) -> None:
         if isinstance(ttl_ms, bool) or not isinstance(ttl_ms, int) or ttl_ms <= 0:
-            raise UsageError(
-                f"{type(self).__name__}: ttl_ms is a positive number of milliseconds, not {ttl_ms!r}"
-            )
+            raise UsageError(f"{type(self).__name__}: ttl_ms is a positive number of milliseconds, not {ttl_ms!r}")
         fill = object.__setattr__
         fill(self, "object_type", LockedObjectType(object_type))
         fill(self, "key", str(key))

@@ -52,11 +52,7 @@ class ExponentialBackoff(RetryPolicyBase):
         longest = math.inf if self.max_delay_seconds is None else self.max_delay_seconds
         if not (0 <= self.base_delay_seconds < math.inf and longest >= 0):
             raise UsageError(f"{self}: delays are finite numbers of seconds, from 0")
-        if (
-            isinstance(self.max_retries, bool)
-            or not isinstance(self.max_retries, int)
-            or self.max_retries < 0
-        ):
+        if isinstance(self.max_retries, bool) or not isinstance(self.max_retries, int) or self.max_retries < 0:
             raise UsageError(f"{self}: max_retries is a whole number, from 0")
         if not 0 <= self.jitter <= 1:
             raise UsageError(f"{self}: jitter is a fraction between 0 and 1")
