@@ -1,15 +1,18 @@
 """`natsume topology`: bring the broker's streams to what the files say, or see how they differ."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
 
 from natsume.adapters.nats import topology
 from natsume.adapters.nats.topology import Request
+
+_PIPED_COLUMNS: Final = 200
 
 Row = dict[str, Any]
 Connect = Callable[[typer.Context], AbstractAsyncContextManager[Request]]
@@ -45,9 +48,7 @@ async def topology_apply(
     return [msgspec.to_builtins(change) for change in changes]
 
 
-async def topology_diff(
-    request: Request, *, ack_wait_s: float | None = None, replicas: int | None = None
-) -> list[Row]:
+async def topology_diff(request: Request, *, ack_wait_s: float | None = None, replicas: int | None = None) -> list[Row]:
     """A row for each field that `topology_apply` would change; nothing changes."""
     found = await topology.diff(request, ack_wait_s=ack_wait_s, replicas=replicas)
     return [msgspec.to_builtins(difference) for difference in found]
@@ -123,11 +124,17 @@ def _print(rows: list[Row], as_json: bool, where_empty: str) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    table = Table(*columns)
+    # Streams and consumers have different columns: a table for each, that both fit a terminal.
+    tables: dict[tuple[str, ...], Table] = {}
     for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
-    Console().print(table)
+        columns = tuple(row)
+        if columns not in tables:
+            tables[columns] = Table(*columns)
+            tables[columns].columns[0].no_wrap = True
+        tables[columns].add_row(*map(_cell, row.values()))
+    # Whole where it is piped, for others to search.
+    console = Console(width=None if sys.stdout.isatty() else _PIPED_COLUMNS)
+    console.print(*tables.values(), sep="\n")
 
 
 def _cell(value: object) -> str:

@@ -97,7 +97,7 @@ async def show(request: Request, *, root: Path | None = None) -> list[dict[str, 
 
 
 def _row(entity: Entity, answer: dict[str, Any] | None) -> dict[str, Any]:
-    row: dict[str, Any] = {"entity": entity.label, "kind": entity.kind, "there": answer is not None}
+    row: dict[str, Any] = {"entity": entity.label, "there": answer is not None}
     if answer is None:
         return row
     if entity.kind == "stream":
@@ -109,9 +109,9 @@ def _row(entity: Entity, answer: dict[str, Any] | None) -> dict[str, Any]:
         }
     return row | {
         "pending": answer["num_pending"],
-        "unacknowledged": answer["num_ack_pending"],
+        "unacked": answer["num_ack_pending"],
         "redelivered": answer["num_redelivered"],
-        "waiting_pulls": answer["num_waiting"],
+        "pulls": answer["num_waiting"],
     }
 
 
@@ -120,9 +120,7 @@ async def _there(request: Request, entities: list[Entity]) -> list[Config | None
     return [None if answer is None else answer["config"] for answer in answers]
 
 
-def _found(
-    entities: list[Entity], there: list[Config | None], replicas: int | None
-) -> list[list[Difference]]:
+def _found(entities: list[Entity], there: list[Config | None], replicas: int | None) -> list[list[Difference]]:
     return [
         topology_diff.differences(topology_diff.existing(entity, replicas), config)
         for entity, config in zip(entities, there, strict=True)
