@@ -76,7 +76,7 @@ class Client:
         and submitting it again under the same id does no harm.
         """
         actor = self.registry.of(task)
-        message = self._task(task, id, owner, tenant, labels)
+        message = self._task(task, id, owner, tenant, labels, self._now())
         tracked = track if track is not None else bool(owner) or actor.dlq_eligible
         due = self._due(at, delay)
         if tracked:
@@ -103,7 +103,8 @@ class Client:
 
         All are checked before the first is sent. An owned or dead-letter eligible task is tracked.
         """
-        messages = [self._task(task, None, owner, tenant, None) for task in tasks]
+        now = self._now()
+        messages = [self._task(task, None, owner, tenant, None, now) for task in tasks]
         tracked = [task for task in messages if task.owner or self.registry.find(task.actor).dlq_eligible]
         if tracked:
             ids = {task.id for task in tracked}
@@ -140,6 +141,7 @@ class Client:
         owner: str | None,
         tenant: str | None,
         labels: Mapping[str, str] | None,
+        now: float,
     ) -> Task:
         actor = self.registry.of(task)
         if task_id is not None:
@@ -155,7 +157,7 @@ class Client:
             actor.name,
             actor.lane,
             actor.arguments.check(task),
-            submitted_at=self._now(),
+            submitted_at=now,
             owner=owner,
             tenant=tenant,
             labels=_labels(labels),

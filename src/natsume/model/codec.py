@@ -6,6 +6,7 @@ is optional: `nats pub` of a body alone is a valid submission. Names are compare
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -52,22 +53,28 @@ def timestamp(at: float) -> str:
 
 def task_headers(task: Task, *, resent: bool = False) -> bytes:
     """The header lines of a task, without a message id."""
-    lines = [b"ce-id: ", task.id.encode(), b"\r\nNatsume-Schema: 1\r\n"]
-    if task.submitted_at is not None:
-        lines.append(_LINE % (b"ce-time", timestamp(task.submitted_at).encode()))
+    at = task.submitted_at
+    head = b"ce-id: %b\r\nNatsume-Schema: 1\r\n%b" % (task.id.encode(), b"" if at is None else _time_line(at))
     if resent:
-        lines.append(b"Natsume-Resent: 1\r\n")
+        head += b"Natsume-Resent: 1\r\n"
     if task.tracked:
-        lines.append(b"Natsume-Tracked: 1\r\n")
+        head += b"Natsume-Tracked: 1\r\n"
     if task.hop or task.attempt > 1:
-        lines.extend(_LINE % (name.title(), b"%d" % getattr(task, field)) for name, field in _COUNTS.items())
-    for name, field in _TEXTS.items():
-        value = getattr(task, field)
-        if value is not None:
-            lines.append(_LINE % (name, clean(value, field).encode()))
-    if task.labels:
-        lines.append(_LINE % (b"Natsume-Labels", msgspec.json.encode(task.labels)))
-    return b"".join(lines)
+        head += b"".join([_LINE % (name, b"%d" % getattr(task, field)) for name, field in _COUNTS.items()])
+    if _is_plain(task):
+        return head
+    texts = [(name, getattr(task, field)) for name, field in _TEXTS.items()]
+    head += b"".join([_LINE % (name, clean(text, name.decode()).encode()) for name, text in texts if text is not None])
+    return head + _LINE % (b"Natsume-Labels", msgspec.json.encode(task.labels)) if task.labels else head
+
+
+def _is_plain(task: Task) -> bool:
+    return task.parent is task.owner is task.tenant is task.labels is task.trace is task.root is task.join is None
+
+
+@lru_cache(maxsize=256)
+def _time_line(at: float) -> bytes:
+    return _LINE % (b"ce-time", timestamp(at).encode())
 
 
 def clean(value: str, what: str) -> str:
