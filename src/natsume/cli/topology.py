@@ -1,6 +1,7 @@
 """`natsume topology`: bring the broker's streams to what the files say, or see how they differ."""
 
 import asyncio
+import functools
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -10,11 +11,13 @@ import msgspec
 import typer
 
 from natsume.adapters.nats import topology
-from natsume.adapters.nats.topology import Request
+from natsume.adapters.nats.request import Request
 
 _PIPED_COLUMNS: Final = 200
 
 Row = dict[str, Any]
+Command = Callable[[Request], Awaitable[list[Row]]]
+RowsOf = Callable[[typer.Context, Command], list[Row]]
 Connect = Callable[[typer.Context], AbstractAsyncContextManager[Request]]
 """Opens a connection as the command line says; main provides it."""
 
@@ -61,15 +64,21 @@ async def topology_show(request: Request) -> list[Row]:
 
 def build(connect: Connect) -> typer.Typer:
     """The sub-commands, over connections that `connect` opens."""
-    app = typer.Typer(name="topology", help=__doc__, no_args_is_help=True)
 
-    def rows_of(context: typer.Context, command: Callable[[Request], Awaitable[list[Row]]]) -> list[Row]:
+    def rows_of(context: typer.Context, command: Command) -> list[Row]:
         async def connected() -> list[Row]:
             async with connect(context) as request:
                 return await command(request)
 
         return asyncio.run(connected())
 
+    app = typer.Typer(name="topology", help=__doc__, no_args_is_help=True)
+    for add in (_add_apply, _add_diff, _add_show):
+        add(app, rows_of)
+    return app
+
+
+def _add_apply(app: typer.Typer, rows_of: RowsOf) -> None:
     @app.command(help="Create what is missing and update what differs, or say why it cannot be done.")
     def apply(
         context: typer.Context,
@@ -79,17 +88,17 @@ def build(connect: Connect) -> typer.Typer:
         memory_budget_mb: Budget = topology.MEMORY_BUDGET_MB,
         as_json: AsJson = False,
     ) -> None:
-        async def command(request: Request) -> list[Row]:
-            return await topology_apply(
-                request,
-                ack_wait_s=ack_wait_s,
-                replicas=replicas,
-                expected_per_hour=expected_per_hour,
-                memory_budget_mb=memory_budget_mb,
-            )
-
+        command = functools.partial(
+            topology_apply,
+            ack_wait_s=ack_wait_s,
+            replicas=replicas,
+            expected_per_hour=expected_per_hour,
+            memory_budget_mb=memory_budget_mb,
+        )
         _print(rows_of(context, command), as_json, "nothing to change")
 
+
+def _add_diff(app: typer.Typer, rows_of: RowsOf) -> None:
     @app.command(help="List the fields that differ from the files; change nothing.")
     def diff(
         context: typer.Context,
@@ -98,19 +107,17 @@ def build(connect: Connect) -> typer.Typer:
         check: Check = False,
         as_json: AsJson = False,
     ) -> None:
-        async def command(request: Request) -> list[Row]:
-            return await topology_diff(request, ack_wait_s=ack_wait_s, replicas=replicas)
-
+        command = functools.partial(topology_diff, ack_wait_s=ack_wait_s, replicas=replicas)
         rows = rows_of(context, command)
         _print(rows, as_json, "no differences")
         if check and rows:
             raise typer.Exit(1)
 
+
+def _add_show(app: typer.Typer, rows_of: RowsOf) -> None:
     @app.command(help="Show each stream, bucket and consumer, and what waits in it.")
     def show(context: typer.Context, as_json: AsJson = False) -> None:
         _print(rows_of(context, topology_show), as_json, "nothing is defined")
-
-    return app
 
 
 def _print(rows: list[Row], as_json: bool, where_empty: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from nats.aio.client import Client
 
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.adapters.nats.topology import Request
+from natsume.adapters.nats.request import Request
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from nats.errors import NoRespondersError
 
 from natsume.adapters.nats import topology
-from natsume.adapters.nats.topology import Request
+from natsume.adapters.nats.request import Request
 from natsume.core.topology_diff import Change, Difference
 from natsume.exceptions import BrokerError, UsageError
 from natsume.model import limits, subject

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.adapters.nats.topology import Request
+from natsume.adapters.nats.request import Request
 from natsume.cli.topology import build
 from natsume.exceptions import BrokerError
 

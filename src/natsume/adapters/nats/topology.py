@@ -6,21 +6,19 @@ another's creation looks again.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from natsume.adapters.nats.request import Request
 from natsume.adapters.nats.topology_files import files, load
 from natsume.core import topology_diff
 from natsume.core.topology_diff import Change, Config, Difference, Entity
 from natsume.exceptions import BrokerError
 
-__all__ = ["Request", "apply", "diff", "ensure", "files", "load", "show"]
-
-Request = Callable[[str, bytes], Awaitable[bytes]]
-"""Sends a payload to a subject and awaits the answer's payload."""
+__all__ = ["apply", "diff", "ensure", "files", "load", "show"]
 
 MEMORY_BUDGET_MB: Final = 2048
 """Memory that the broker's records may take where nobody says otherwise."""

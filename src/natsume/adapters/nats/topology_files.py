@@ -26,9 +26,7 @@ def load(root: Path | None = None) -> list[Entity]:
 
 @functools.cache
 def _load(root: Path) -> tuple[Entity, ...]:
-    streams = [
-        _read(path) for folder in ("streams", "buckets") for path in sorted((root / folder).glob("*.json"))
-    ]
+    streams = [_read(path) for folder in ("streams", "buckets") for path in sorted((root / folder).glob("*.json"))]
     if not streams:
         raise UsageError(f"no definition of a stream lies in {root / 'streams'}")
     consumers = [_read(path) for path in sorted((root / "consumers").glob("*.json"))]
