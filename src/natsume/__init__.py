@@ -38,3 +38,12 @@ __all__ = [
     "provide",
     "register_locked_object_type",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # The client brings the connection with it: loaded only where it is used, so that `import natsume` is light.
+    if name == "connect":
+        from natsume.compose import connect  # noqa: PLC0415
+
+        return connect
+    raise AttributeError(f"module 'natsume' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Ratios against a ceiling measured in the same run: `just bench`."""

@@ -1,0 +1,65 @@
+"""Runs every measure three times and prints medians, spread and the ratio to reach: `just bench [NAME]`."""
+
+import statistics
+import sys
+from collections.abc import Callable
+
+import uvloop
+
+from bench import measures
+from natsume.adapters.nats.embedded import EmbeddedServer
+
+RUNS = 3
+Row = tuple[str, Callable[[dict[str, float]], float], str]
+
+ROWS: dict[str, list[Row]] = {
+    "submitting": [
+        ("submit_many, of raw pipelined", lambda m: m["many"] / m["raw_many"], ">= 0.6"),
+        ("submit, of raw awaited", lambda m: m["one"] / m["raw_one"], ">= 0.8"),
+    ],
+    "draining": [("drain, of the raw loop", lambda m: m["drain"] / m["raw_drain"], ">= 0.5")],
+    "idle_latency": [
+        ("idle start p50, of raw p50", lambda m: m["p50_ms"] / m["raw_p50_ms"], "<= 2"),
+        ("idle start p99, ms", lambda m: m["p99_ms"], "<= 5"),
+    ],
+    "urgent_latency": [("realtime start p99, ms", lambda m: m["p99_ms"], "<= 15")],
+    "memory": [
+        ("memory growth, MB", lambda m: m["after_200k_mb"] - m["after_20k_mb"], "<= 5"),
+        ("memory after 200,000, MB", lambda m: m["after_200k_mb"], "< 90"),
+    ],
+    "starting": [
+        ("worker ready, s", lambda m: m["worker_ready_s"], "<= 0.8"),
+        ("--help, s", lambda m: m["help_s"], "<= 0.3"),
+    ],
+}
+
+
+def once(name: str) -> dict[str, float]:
+    """One run of a measure on a broker of its own."""
+    with EmbeddedServer() as server:
+        if name == "starting":
+            return measures.starting(server.url)
+        return uvloop.run(getattr(measures, name)(server))
+
+
+def main(names: list[str]) -> int:
+    """Print a line per row; 1 if a median misses what it must reach."""
+    missed = 0
+    for name in names or list(ROWS):
+        runs = [once(name) for _ in range(RUNS)]
+        for key in runs[0]:
+            print(f"  {name}.{key}: " + "  ".join(f"{run[key]:,.2f}" for run in runs))
+        for title, value, bound in ROWS[name]:
+            values = sorted(value(run) for run in runs)
+            median = statistics.median(values)
+            sign, _, limit = bound.partition(" ")
+            good = median >= float(limit) if sign == ">=" else median <= float(limit)
+            missed += not good
+            print(
+                f"{title:<34} {median:8.2f}  ({values[0]:.2f} to {values[-1]:.2f})  {bound:<7} {'' if good else 'MISSED'}"
+            )
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,49 @@
+"""The actors that are measured: they do nothing, or sleep, and say when they started."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from natsume import BaseTask, Priority
+from natsume.registry import Registry
+
+
+class Seen:
+    """What ran in this process, and when each probe started."""
+
+    count = 0
+    started: list[float] = []  # noqa: RUF012
+
+
+@dataclass
+class Noop(BaseTask):
+    number: int
+
+    async def execute(self) -> None:
+        Seen.count += 1
+
+
+@dataclass
+class Probe(BaseTask):
+    sent_at: float
+
+    async def execute(self) -> None:
+        Seen.started.append(time.perf_counter() - self.sent_at)
+
+
+@dataclass
+class Urgent(Probe):
+    priority = Priority.REALTIME
+
+
+@dataclass
+class Slow(BaseTask):
+    number: int
+    priority = Priority.BACKGROUND
+
+    async def execute(self) -> None:
+        Seen.count += 1
+        await asyncio.sleep(0.005)
+
+
+REGISTRY = Registry.of_classes({f"bench:{cls.__name__}": cls for cls in (Noop, Probe, Urgent, Slow)})
