@@ -94,6 +94,7 @@ async def working(
 
         keepalive = Keepalive(worker.watch, lifeline, settings.ack_wait_s)
         await keepalive.start()
+        broker.wire.on_lost.append(worker.intake.doubt)
         try:
             worker.start()
             yield worker

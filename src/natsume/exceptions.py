@@ -78,7 +78,7 @@ class UnretryableError(Exception):
     """Raised by a task that no retry can help: the policy is not asked."""
 
 
-class Snooze(Exception):  # noqa: N818 - an instruction, not an error
+class Snooze(Exception):
     """Raised by a task to run again later; it costs no attempt.
 
     Takes a number of seconds, a `timedelta`, or an aware `datetime`.

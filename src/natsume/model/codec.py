@@ -69,7 +69,7 @@ def task_headers(task: Task, *, resent: bool = False) -> bytes:
 
 
 def _is_plain(task: Task) -> bool:
-    return task.parent is task.owner is task.tenant is task.labels is task.trace is task.root is task.join is None
+    return not (task.parent or task.owner or task.tenant or task.labels or task.trace or task.root or task.join)
 
 
 @lru_cache(maxsize=256)

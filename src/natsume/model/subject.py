@@ -34,9 +34,6 @@ class Lane(str):
         """The lane of a priority and a size."""
         return super().__new__(cls, f"{priority.value}.{size.value}")
 
-    def __getnewargs__(self) -> tuple[Priority, Size]:
-        return self.priority, self.size
-
     @property
     def priority(self) -> Priority:
         """How urgent its tasks are."""

@@ -86,7 +86,8 @@ def _stopped(run: Run, actor: Actor, error: BaseException, at: float) -> ev.Rais
         return _raised(run, actor, error, at)
     driver = asyncio.current_task()
     assert driver is not None
-    driver.uncancel()
+    while driver.cancelling():
+        driver.uncancel()
     if cause == "timeout":
         late = TaskTimeoutError(f"{actor.name} ran longer than its timeout_s of {actor.timeout_s:g} s")
         return _raised(run, actor, late, at)

@@ -94,6 +94,12 @@ class Intake:
         self._grant()
         await turn
 
+    def doubt(self) -> None:
+        """Make suspects of all that has not started: the broker may have brought it to others meanwhile."""
+        for buffer in self._buffers:
+            for delivery, _ in buffer:
+                delivery.resent = True
+
     def close(self) -> list[Delivery]:
         """Start nothing more; what had not started."""
         self._open = False
@@ -102,6 +108,8 @@ class Intake:
         waiting = [delivery for buffer in self._buffers for delivery, _ in buffer]
         waiting.extend(follower for group in self._followers.values() for follower in group)
         for buffer in self._buffers:
+            for delivery, _ in buffer:
+                del self.in_hand[delivery.task.id]
             buffer.clear()
         self._followers.clear()
         for _, turn in self._isolating:

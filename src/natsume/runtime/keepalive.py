@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from natsume.core import outcome
 from natsume.core.delivery import Delivery
-from natsume.exceptions import BrokerError
+from natsume.exceptions import BrokerError, NatsumeError
 from natsume.ports import Lease, Leases, Records
 from natsume.runtime.run import Run
 from natsume.runtime.watch import Watch
@@ -66,6 +66,7 @@ class Keepalive:
         self._stop = threading.Event()
         self._ready: asyncio.Future[None] = watch.loop.create_future()
         self._thread = threading.Thread(target=self._run, name="natsume-keepalive", daemon=True)
+        self._connected = False
         self._renewing: set[str] = set()
         self._reported_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,15 +82,25 @@ class Keepalive:
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
-        asyncio.run(self._live())
+        while not self._stop.is_set():
+            try:
+                asyncio.run(self._live())
+            except Exception:  # noqa: BLE001 - without this thread every delivery would be brought again
+                _log.exception("the keepalive thread failed; it starts anew")
+                self._stop.wait(_TICK_S)
 
     async def _live(self) -> None:
         try:
             line = await self._connect()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who started the thread
+        except NatsumeError as error:
+            if self._connected:
+                raise
+            self._stop.set()
             self._watch.loop.call_soon_threadsafe(self._ready.set_exception, error)
             return
-        self._watch.loop.call_soon_threadsafe(self._ready.set_result, None)
+        if not self._connected:
+            self._connected = True
+            self._watch.loop.call_soon_threadsafe(self._ready.set_result, None)
         extended_at = time.monotonic()
         while not self._stop.is_set():
             await asyncio.sleep(_TICK_S)

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from natsume.exceptions import BrokerError
 from natsume.model import limits
 from natsume.model.record import History
 from natsume.ports import Records
@@ -31,7 +30,7 @@ class Lookups:
             del self._asked[: limits.LOOK_UP_MAX]
             try:
                 found = await self._records.look_up([(task_id, attempt) for task_id, attempt, _ in batch])
-            except BrokerError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who asked
                 for _, _, answer in batch:
                     if not answer.done():
                         answer.set_exception(error)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from natsume.core import effects as do
 from natsume.core import events as ev
+from natsume.core import outcome
 from natsume.core.attempt import step
 from natsume.core.delivery import Rules, is_suspect
 from natsume.exceptions import ArgumentsError, BrokerError, Unparsable
@@ -65,6 +66,7 @@ class Performer:
         self._lookups = Lookups(ports.records)
         self._rules: dict[str, Rules] = {}
         self._given: dict[type, Any] = {}
+        self._notes: set[asyncio.Task[None]] = set()
         self._carry: dict[type, Carry] = {
             do.TakeLocks: self._take_locks,
             do.LookUp: self._look_up,
@@ -103,6 +105,22 @@ class Performer:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _PAUSE_LAST_S)
                 event = _UNCERTAIN
+
+    def note(self, run: Run) -> None:
+        """Record that a run has started, for those who ask; nothing waits for it."""
+        run.noted = True
+        task = run.delivery.task
+        record = outcome.start(task, run.rules.worker, run.started_at or self._ports.now(), run.nonce, 0)
+
+        async def write() -> None:
+            try:
+                await self._ports.records.start(record, 0)
+            except BrokerError as error:
+                _log.info("the start of task %s could not be recorded: %s", task.id, error)
+
+        note = asyncio.get_running_loop().create_task(write())
+        self._notes.add(note)
+        note.add_done_callback(self._notes.discard)
 
     async def abandon(self, run: Run) -> None:
         """Let go of a delivery at a shutdown, wherever it stands: any prefix of its effects is safe."""
@@ -192,6 +210,8 @@ class Performer:
         if run.lost:
             run.lease_gone()
             return ev.Interrupted(self._ports.now(), self._ports.now())
+        if run.delivery.task.tracked and not run.noted:
+            self.note(run)
         children = Children(self._registry, run.delivery.task, self._submit_child)
         return await execute(run, children, self._given, self._ports.now)
 

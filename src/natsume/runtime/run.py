@@ -45,11 +45,15 @@ class Run:
         self.interrupted_by: str | None = None
         self.driver: asyncio.Task[None] | None = None
 
-    def interrupt(self, cause: str) -> None:
-        """Stop the actor if it runs; what drives this run goes on and reports it."""
-        if self.running_since is not None and self.driver is not None:
-            self.interrupted_by = self.interrupted_by or cause
-            self.driver.cancel()
+    def interrupt(self, cause: str, *, again: bool = False) -> None:
+        """Stop the actor if it runs; what drives this run goes on and reports it.
+
+        Once, unless `again`: a second cancellation would cut short how the actor cleans up.
+        """
+        if self.running_since is None or self.driver is None or (self.interrupted_by and not again):
+            return
+        self.interrupted_by = self.interrupted_by or cause
+        self.driver.cancel()
 
     def lease_gone(self) -> None:
         """Learn that a lock is lost: now if that matters now, else when the actor would start."""

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from natsume.core import outcome
 from natsume.core.delivery import Delivery
 from natsume.enums import Priority, Size
 from natsume.exceptions import BrokerError
@@ -58,7 +57,6 @@ class Worker:
         self._runs = 0
         self._timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
-        self._notes: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Pull and run until `stop`."""
@@ -79,8 +77,6 @@ class Worker:
             await self._interrupt_all()
         if self._timer is not None:
             self._timer.cancel()
-        for note in self._notes:
-            note.cancel()
 
     def _start(self, delivery: Delivery) -> None:
         self._runs += 1
@@ -111,9 +107,9 @@ class Worker:
 
     async def _interrupt_all(self) -> None:
         """Interrupt what runs; what will not end by then is left to the broker, its heartbeats ended."""
-        for _ in range(2):
+        for again in (False, True):
             for run in list(self.watch.runs.values()):
-                run.interrupt("shutdown")
+                run.interrupt("shutdown", again=again)
             try:
                 async with asyncio.timeout(_INTERRUPT_AGAIN_S):
                     return await self._until_idle()
@@ -132,7 +128,9 @@ class Worker:
     def _sweep(self) -> None:
         """Beat for the watchdog, end what ran too long, and record the start of what is not short."""
         self._timer = self._loop.call_later(_SWEEP_S, self._sweep)
-        self.watch.beat = time.monotonic()
+        beat, self.watch.beat = self.watch.beat, time.monotonic()
+        if self.watch.beat - beat > self._settings.ack_wait_s / 2:
+            self.intake.doubt()
         now = self._loop.time()
         for run in self.watch.runs.values():
             if run.running_since is None or run.actor is None:
@@ -141,14 +139,4 @@ class Worker:
             if ran_s > run.actor.timeout_s:
                 run.interrupt("timeout")
             elif ran_s > limits.STARTED_AFTER_S and not run.noted:
-                run.noted = True
-                note = self._loop.create_task(self._note(run))
-                self._notes.add(note)
-                note.add_done_callback(self._notes.discard)
-
-    async def _note(self, run: Run) -> None:
-        record = outcome.start(run.delivery.task, run.rules.worker, run.started_at, run.nonce, 0)
-        try:
-            await self._ports.records.start(record, 0)
-        except BrokerError as error:
-            _log.info("the start of task %s could not be recorded: %s", run.delivery.task.id, error)
+                self._performer.note(run)

@@ -6,7 +6,10 @@ An outstanding pull dies with its server; the count starts anew on a reconnect a
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
+
+from nats import errors
 
 from natsume.adapters.nats.wire import Wire, status
 from natsume.core.delivery import Delivery
@@ -22,6 +25,7 @@ _HEARTBEAT: Final = 100
 _EXPIRED: Final = 408
 _PENDING: Final = b"Nats-Pending-Messages: "
 _SUBJECTS_MAX: Final = 4096
+_SHORT_ACK: Final = 9
 
 
 class _Standing:
@@ -92,12 +96,12 @@ class Pulls:
         if not self._wire.is_connected:
             return
         for standing in self._lanes.values():
-            self._wire.send(b"$JS.API.INFO", standing.inbox, b"", b"")
             self._wire._write(b"UNSUB %d\r\n" % standing.sid)
-        await self._wire.flush()
-        for standing in self._lanes.values():
-            self._wire.unlisten(standing.sid)
-        await self._wire.flush()
+        with suppress(errors.Error, TimeoutError):  # a broker that is gone by now brings all of it back
+            await self._wire.flush()
+            for standing in self._lanes.values():
+                self._wire.unlisten(standing.sid)
+            await self._wire.flush()
 
     def _route(self, standing: _Standing) -> Callable[[bytes, bytes, bytes, bytes | None], None]:
         def handle(subject: bytes, reply: bytes, body: bytes, headers: bytes | None) -> None:
@@ -119,7 +123,9 @@ class Pulls:
             if len(self._subjects) < _SUBJECTS_MAX:
                 self._subjects[subject] = known
         lane, actor, text = known
-        *_, delivered, sequence, _consumer, stamp, _pending = reply.split(b".")[:9]
+        tokens = reply.split(b".")
+        # $JS.ACK.<stream>.<consumer>. or $JS.ACK.<domain>.<account>.<stream>.<consumer>. and then:
+        delivered, sequence, _, stamp = tokens[4:8] if len(tokens) == _SHORT_ACK else tokens[6:10]
         derived = f"at-{self._created}-{int(sequence)}-{int(stamp)}"
         envelope = codec.decode(lane, actor, derived, headers, body)
         return Delivery(

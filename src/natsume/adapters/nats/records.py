@@ -73,7 +73,10 @@ class StreamRecords:
         for stored in await self._reader.last(names):
             _, kind, _, task_id = stored.subject.split(".")
             found[kind, task_id] = (stored.body, stored.sequence)
-        return [_history(found, task_id) for task_id, _ in asked]
+        try:
+            return [_history(found, task_id) for task_id, _ in asked]
+        except msgspec.MsgspecError as error:
+            raise BrokerError(f"a record of one of {len(asked)} tasks cannot be read: {error}") from None
 
     async def _fenced(self, name: str, headers: bytes, body: bytes) -> int:
         """The sequence of what was written, 0 if the fence refused it; undecided is tried again."""
