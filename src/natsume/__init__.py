@@ -11,6 +11,7 @@ from natsume.exceptions import (
     UnretryableError,
     UsageError,
 )
+from natsume.given import HeldLocks, TaskInfo
 from natsume.lock_registry import LockedObjectType, register_locked_object_type
 from natsume.locks import BaseLimiter, BaseLock, MutexLock
 from natsume.retry_policies import ExponentialBackoff, NoRetry, RetryPolicyBase
@@ -23,6 +24,7 @@ __all__ = [
     "DBDepends",
     "Depends",
     "ExponentialBackoff",
+    "HeldLocks",
     "LockedObjectType",
     "MutexLock",
     "NatsumeError",
@@ -32,6 +34,7 @@ __all__ = [
     "RetryPolicyBase",
     "Size",
     "Snooze",
+    "TaskInfo",
     "TaskRetryRequestedError",
     "UnretryableError",
     "UsageError",

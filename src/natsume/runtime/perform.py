@@ -11,6 +11,7 @@ from natsume.core import outcome
 from natsume.core.attempt import step
 from natsume.core.delivery import Rules, is_suspect
 from natsume.exceptions import ArgumentsError, BrokerError, Unparsable
+from natsume.given import HeldLocks, TaskInfo
 from natsume.model.task import Fault, Reason
 from natsume.ports import Deliveries, Held, Leases, Outgoing, Records
 from natsume.registry import Actor, Registry
@@ -65,7 +66,6 @@ class Performer:
         self._watch = watch
         self._lookups = Lookups(ports.records)
         self._rules: dict[str, Rules] = {}
-        self._given: dict[type, Any] = {}
         self._notes: set[asyncio.Task[None]] = set()
         self._carry: dict[type, Carry] = {
             do.TakeLocks: self._take_locks,
@@ -213,7 +213,7 @@ class Performer:
         if run.delivery.task.tracked and not run.noted:
             self.note(run)
         children = Children(self._registry, run.delivery.task, self._submit_child)
-        return await execute(run, children, self._given, self._ports.now)
+        return await execute(run, children, _given(run), self._ports.now)
 
     async def _submit_child(self, task: Any, due: float | None) -> None:
         if due is None:
@@ -249,3 +249,22 @@ class Performer:
 
     async def _give_back(self, run: Run, _: do.GiveBack) -> None:
         self._ports.deliveries.give_back(run.delivery)
+
+
+def _given(run: Run) -> dict[type, Any]:
+    """What the worker itself can inject; most tasks ask for nothing."""
+    if run.actor is None or run.actor.plan.empty:
+        return {}
+    task = run.delivery.task
+    info = TaskInfo(
+        task.id,
+        task.actor,
+        task.attempt,
+        run.rules.worker,
+        task.submitted_at,
+        task.owner,
+        task.tenant,
+        task.parent,
+        task.labels,
+    )
+    return {TaskInfo: info, HeldLocks: HeldLocks({lease.key: lease.token for lease in run.leases})}
