@@ -9,16 +9,14 @@ from natsume.core import effects as do
 from natsume.core import events as ev
 from natsume.core import outcome
 from natsume.core.attempt import step
-from natsume.core.delivery import Rules, is_suspect
-from natsume.exceptions import ArgumentsError, BrokerError, Unparsable
-from natsume.given import HeldLocks, TaskInfo
-from natsume.model.task import Fault, Reason
+from natsume.exceptions import BrokerError
 from natsume.ports import Deliveries, Held, Leases, Outgoing, Records
-from natsume.registry import Actor, Registry
+from natsume.registry import Registry
 from natsume.runtime.children import Children
 from natsume.runtime.execute import execute
 from natsume.runtime.intake import Intake
 from natsume.runtime.lookups import Lookups
+from natsume.runtime.opening import Opening, given
 from natsume.runtime.run import Run
 from natsume.runtime.watch import Watch
 from natsume.settings import Settings
@@ -61,11 +59,10 @@ class Performer:
     def __init__(self, ports: Ports, registry: Registry, settings: Settings, intake: Intake, watch: Watch) -> None:
         self._ports = ports
         self._registry = registry
-        self._settings = settings
+        self._opening = Opening(registry, settings, ports.now, ports.boot_mark)
         self._intake = intake
         self._watch = watch
         self._lookups = Lookups(ports.records)
-        self._rules: dict[str, Rules] = {}
         self._notes: set[asyncio.Task[None]] = set()
         self._carry: dict[type, Carry] = {
             do.TakeLocks: self._take_locks,
@@ -89,7 +86,7 @@ class Performer:
         An effect without an answer is reported as Uncertain after a growing pause, and the table decides
         again; a last step that fails leaves the delivery to the broker, which brings it back.
         """
-        event: ev.Event | None = self._opened(run)
+        event: ev.Event | None = self._opening.opened(run)
         pause_s = _PAUSE_FIRST_S
         while event is not None:
             run.phase, effects = step(run.phase, run.delivery, run.rules, event)
@@ -131,53 +128,6 @@ class Performer:
         except (BrokerError, TimeoutError) as error:
             _log.info("task %s is left to the broker: %s", run.delivery.task.id, error)
 
-    def _opened(self, run: Run) -> ev.Opened:
-        """Find the actor and read the arguments: what is wrong with them is a fault, not an exception."""
-        delivery = run.delivery
-        actor = self._registry.get(delivery.task.actor)
-        fault = delivery.fault
-        locks = False
-        if actor is None:
-            run.rules = Rules(
-                delivery.task.actor,
-                delivery.task.lane,
-                ack_wait_s=self._settings.ack_wait_s,
-                worker=self._settings.worker,
-            )
-            fault = fault or Fault(Reason.UNKNOWN_ACTOR, f"no worker here knows the actor {delivery.task.actor!r}")
-        else:
-            run.actor = actor
-            run.rules = self._rules_of(actor)
-            if fault is None:
-                fault = self._read_arguments(run, actor)
-            locks = fault is None and actor.needs_locks and bool(run.task.execution_locks)
-        suspect = is_suspect(delivery, self._ports.boot_mark())
-        return ev.Opened(self._ports.now(), run.nonce, suspect, locks, fault)
-
-    def _rules_of(self, actor: Actor) -> Rules:
-        rules = self._rules.get(actor.name)
-        if rules is None:
-            rules = self._rules[actor.name] = Rules(
-                actor.name,
-                actor.lane,
-                actor.dlq_eligible,
-                actor.drop_on_shutdown,
-                self._settings.max_crashes,
-                self._settings.ack_wait_s,
-                self._settings.worker,
-            )
-        return rules
-
-    @staticmethod
-    def _read_arguments(run: Run, actor: Actor) -> Fault | None:
-        try:
-            run.task = actor.arguments.decode(run.delivery.task.body)
-        except Unparsable as error:
-            return Fault(Reason.UNPARSABLE, str(error))
-        except ArgumentsError as error:
-            return Fault(Reason.INVALID_ARGUMENTS, str(error))
-        return None
-
     async def _take_locks(self, run: Run, _: do.TakeLocks) -> ev.Event:
         task_id = run.delivery.task.id
         for lock in sorted(run.task.execution_locks):
@@ -213,7 +163,7 @@ class Performer:
         if run.delivery.task.tracked and not run.noted:
             self.note(run)
         children = Children(self._registry, run.delivery.task, self._submit_child)
-        return await execute(run, children, _given(run), self._ports.now)
+        return await execute(run, children, given(run), self._ports.now)
 
     async def _submit_child(self, task: Any, due: float | None) -> None:
         if due is None:
@@ -249,22 +199,3 @@ class Performer:
 
     async def _give_back(self, run: Run, _: do.GiveBack) -> None:
         self._ports.deliveries.give_back(run.delivery)
-
-
-def _given(run: Run) -> dict[type, Any]:
-    """What the worker itself can inject; most tasks ask for nothing."""
-    if run.actor is None or run.actor.plan.empty:
-        return {}
-    task = run.delivery.task
-    info = TaskInfo(
-        task.id,
-        task.actor,
-        task.attempt,
-        run.rules.worker,
-        task.submitted_at,
-        task.owner,
-        task.tenant,
-        task.parent,
-        task.labels,
-    )
-    return {TaskInfo: info, HeldLocks: HeldLocks({lease.key: lease.token for lease in run.leases})}

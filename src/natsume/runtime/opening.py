@@ -1,0 +1,89 @@
+"""Opens a delivery whose slot is free: finds its actor, reads its arguments, says what ails it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from natsume.core import events as ev
+from natsume.core.delivery import Rules, is_suspect
+from natsume.exceptions import ArgumentsError, Unparsable
+from natsume.given import HeldLocks, TaskInfo
+from natsume.model.task import Fault, Reason
+from natsume.registry import Actor, Registry
+from natsume.runtime.run import Run
+from natsume.settings import Settings
+
+
+class Opening:
+    """What is wrong with a delivery is a fault in its first event, never an exception."""
+
+    def __init__(
+        self, registry: Registry, settings: Settings, now: Callable[[], float], boot_mark: Callable[[], int]
+    ) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._now = now
+        self._boot_mark = boot_mark
+        self._rules: dict[str, Rules] = {}
+
+    def opened(self, run: Run) -> ev.Opened:
+        """The first event of a run; the run learns its actor, its arguments and its rules."""
+        delivery = run.delivery
+        actor = run.actor = self._registry.get(delivery.task.actor)
+        fault, locks = delivery.fault, False
+        if actor is None:
+            run.rules = self._rules_of_unknown(run)
+            sentence = f"no worker here knows the actor {delivery.task.actor!r}"
+            fault = fault or Fault(Reason.UNKNOWN_ACTOR, sentence)
+        else:
+            run.rules = self._rules_of(actor)
+            fault = fault or _read_arguments(run, actor)
+            locks = fault is None and actor.needs_locks and bool(run.task.execution_locks)
+        suspect = is_suspect(delivery, self._boot_mark())
+        return ev.Opened(self._now(), run.nonce, suspect, locks, fault)
+
+    def _rules_of(self, actor: Actor) -> Rules:
+        rules = self._rules.get(actor.name)
+        if rules is None:
+            rules = self._rules[actor.name] = Rules(
+                actor.name,
+                actor.lane,
+                actor.dlq_eligible,
+                actor.drop_on_shutdown,
+                self._settings.max_crashes,
+                self._settings.ack_wait_s,
+                self._settings.worker,
+            )
+        return rules
+
+    def _rules_of_unknown(self, run: Run) -> Rules:
+        task, settings = run.delivery.task, self._settings
+        return Rules(task.actor, task.lane, ack_wait_s=settings.ack_wait_s, worker=settings.worker)
+
+
+def given(run: Run) -> dict[type, Any]:
+    """What the worker itself can inject; most tasks ask for nothing."""
+    if run.actor is None or run.actor.plan.empty:
+        return {}
+    task = run.delivery.task
+    info = TaskInfo(
+        task.id,
+        task.actor,
+        task.attempt,
+        run.rules.worker,
+        task.submitted_at,
+        task.owner,
+        task.tenant,
+        task.parent,
+        task.labels,
+    )
+    return {TaskInfo: info, HeldLocks: HeldLocks({lease.key: lease.token for lease in run.leases})}
+
+
+def _read_arguments(run: Run, actor: Actor) -> Fault | None:
+    try:
+        run.task = actor.arguments.decode(run.delivery.task.body)
+    except Unparsable as error:
+        return Fault(Reason.UNPARSABLE, str(error))
+    except ArgumentsError as error:
+        return Fault(Reason.INVALID_ARGUMENTS, str(error))
+    return None
