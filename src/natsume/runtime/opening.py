@@ -29,17 +29,16 @@ class Opening:
         """The first event of a run; the run learns its actor, its arguments and its rules."""
         delivery = run.delivery
         actor = run.actor = self._registry.get(delivery.task.actor)
-        fault, locks = delivery.fault, False
+        fault = delivery.fault
         if actor is None:
             run.rules = self._rules_of_unknown(run)
             sentence = f"no worker here knows the actor {delivery.task.actor!r}"
             fault = fault or Fault(Reason.UNKNOWN_ACTOR, sentence)
         else:
             run.rules = self._rules_of(actor)
-            fault = fault or _read_arguments(run, actor)
-            locks = fault is None and actor.needs_locks and bool(run.task.execution_locks)
+            fault = fault or _read_arguments(run, actor) or _read_locks(run, actor)
         suspect = is_suspect(delivery, self._boot_mark())
-        return ev.Opened(self._now(), run.nonce, suspect, locks, fault)
+        return ev.Opened(self._now(), run.nonce, suspect, bool(run.locks), fault)
 
     def _rules_of(self, actor: Actor) -> Rules:
         rules = self._rules.get(actor.name)
@@ -86,4 +85,15 @@ def _read_arguments(run: Run, actor: Actor) -> Fault | None:
         return Fault(Reason.UNPARSABLE, str(error))
     except ArgumentsError as error:
         return Fault(Reason.INVALID_ARGUMENTS, str(error))
+    return None
+
+
+def _read_locks(run: Run, actor: Actor) -> Fault | None:
+    if not actor.needs_locks:
+        return None
+    try:
+        # One order for all tasks, so that they cannot wait for each other in a circle.
+        run.locks = sorted(run.task.execution_locks)
+    except Exception as error:  # noqa: BLE001 - the actor's own code, made of nothing but the arguments
+        return Fault(Reason.INVALID_ARGUMENTS, f"its execution_locks failed: {type(error).__name__}: {error}")
     return None

@@ -130,7 +130,7 @@ class Performer:
 
     async def _take_locks(self, run: Run, _: do.TakeLocks) -> ev.Event:
         task_id = run.delivery.task.id
-        for lock in sorted(run.task.execution_locks):
+        for lock in run.locks:
             lease = await self._ports.leases.acquire(lock.bucket_key, run.nonce, task_id, lock.ttl_ms / 1000)
             if isinstance(lease, Held):
                 await self._release_locks(run, do.ReleaseLocks())

@@ -7,6 +7,7 @@ from natsume.core import phases
 from natsume.core.attempt import step
 from natsume.core.delivery import Delivery, Rules
 from natsume.core.events import LeaseGone
+from natsume.locks import BaseLock
 from natsume.ports import Lease
 from natsume.registry import Actor
 
@@ -19,7 +20,7 @@ class Run:
         "delivery",
         "driver",
         "interrupted_by",
-        "leases",
+        "leases", "locks",
         "lost",
         "nonce",
         "noted",
@@ -38,6 +39,7 @@ class Run:
         self.actor: Actor | None = None
         self.task: Any = None
         self.leases: list[Lease] = []
+        self.locks: list[BaseLock] = []
         self.lost = False
         self.noted = False
         self.started_at = 0.0
