@@ -1,0 +1,1 @@
+"""Two task packages as an application would write them, and a demo that runs them."""

@@ -1,0 +1,1 @@
+"""Owners: copies of the people and groups that a directory knows."""

@@ -1,0 +1,1 @@
+"""Pilots: placeholder jobs, submitted to compute elements as far as they have room."""

@@ -1,0 +1,109 @@
+"""The tables of the pilots."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+
+from natsume.databases import BaseSQLDB
+from natsume_examples.pilots.logic import ACTIVE, NEXT, Element, Status
+
+metadata = MetaData()
+
+elements = Table(
+    "compute_elements",
+    metadata,
+    Column("vo", String(64), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("capacity", Integer, nullable=False),
+    Column("success_rate", Float, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+)
+
+pilots = Table(
+    "pilot_submissions",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("vo", String(64), nullable=False, index=True),
+    Column("ce_name", String(255), nullable=False, index=True),
+    Column("status", String(16), nullable=False),
+    Column("submitted_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+
+
+class PilotsDB(BaseSQLDB):
+    """The database of the pilots; NATSUME_DB_URL_PILOTS_DB."""
+
+    async def create_tables(self) -> None:
+        """Create what is missing."""
+        await self.conn.run_sync(metadata.create_all)
+
+    async def add(self, many: Iterable[Element]) -> None:
+        """Make compute elements known."""
+        await self.conn.execute(insert(elements), [vars(element) for element in many])
+
+    async def element(self, vo: str, name: str) -> Element | None:
+        """A compute element as this VO may use it."""
+        query = select(elements).where(elements.c.vo == vo, elements.c.name == name)
+        row = (await self.conn.execute(query)).first()
+        return Element(**row._mapping) if row else None
+
+    async def elements(self, vo: str) -> list[Element]:
+        """All compute elements of a VO."""
+        rows = await self.conn.execute(select(elements).where(elements.c.vo == vo))
+        return [Element(**row._mapping) for row in rows]
+
+    async def active(self, vo: str) -> dict[str, int]:
+        """How many pilots of a VO are active, by element."""
+        query = select(pilots.c.ce_name, func.count()).where(pilots.c.vo == vo, pilots.c.status.in_(ACTIVE))
+        rows = await self.conn.execute(query.group_by(pilots.c.ce_name))
+        return {row.ce_name: row[1] for row in rows}
+
+    async def status(self, pilot_id: str) -> Status | None:
+        """Where a pilot stands; None if there is none."""
+        found = await self.conn.scalar(select(pilots.c.status).where(pilots.c.id == pilot_id))
+        return Status(found) if found else None
+
+    async def statuses(self, vo: str) -> dict[str, Status]:
+        """Where the pilots of a VO stand, by id."""
+        rows = await self.conn.execute(select(pilots.c.id, pilots.c.status).where(pilots.c.vo == vo))
+        return {pilot_id: Status(status) for pilot_id, status in rows}
+
+    async def reserve(self, pilot_id: str, element: Element, at: datetime) -> bool:
+        """Give a new pilot one of the element's free slots, if there is one; count and insert are one statement."""
+        active = select(func.count()).where(
+            pilots.c.vo == element.vo, pilots.c.ce_name == element.name, pilots.c.status.in_(ACTIVE)
+        )
+        values = {
+            "id": pilot_id,
+            "vo": element.vo,
+            "ce_name": element.name,
+            "status": Status.SUBMITTED,
+            "submitted_at": at,
+            "updated_at": at,
+        }
+        row = select(*(literal(value, pilots.c[name].type) for name, value in values.items()))
+        guarded = row.where(active.scalar_subquery() < element.capacity)
+        written = await self.conn.execute(insert(pilots).from_select(list(values), guarded))
+        return written.rowcount == 1
+
+    async def transition(self, pilot_id: str, status: Status, at: datetime) -> bool:
+        """Move a pilot on; False if it stands where it cannot go there from."""
+        before = [previous for previous, following in NEXT.items() if status in following]
+        moved = update(pilots).where(pilots.c.id == pilot_id, pilots.c.status.in_(before))
+        return (await self.conn.execute(moved.values(status=status, updated_at=at))).rowcount == 1

@@ -1,0 +1,64 @@
+"""Where pilots may go and what may become of them; pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Element:
+    """A compute element, as far as one VO may use it: at most `capacity` pilots at a time."""
+
+    vo: str
+    name: str
+    capacity: int
+    success_rate: float = 1.0
+    enabled: bool = True
+
+
+class Status(StrEnum):
+    """Where a pilot stands."""
+
+    SUBMITTED = "submitted"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+ACTIVE: Final = (Status.SUBMITTED, Status.RUNNING)
+
+NEXT: Final[Mapping[Status, frozenset[Status]]] = {
+    Status.SUBMITTED: frozenset({Status.RUNNING, Status.FAILED}),
+    Status.RUNNING: frozenset({Status.DONE, Status.FAILED}),
+    Status.DONE: frozenset(),
+    Status.FAILED: frozenset(),
+}
+
+
+def may_become(status: Status, following: Status) -> bool:
+    """Whether a pilot may go from one status to another."""
+    return following in NEXT[status]
+
+
+def free_slots(element: Element, active: int) -> int:
+    """How many more pilots an element takes."""
+    return max(0, element.capacity - active) if element.enabled else 0
+
+
+def available(elements: Iterable[Element], active: Mapping[str, int]) -> dict[str, int]:
+    """The elements that take more pilots, with their free slots; `active` counts pilots by element."""
+    slots = {element.name: free_slots(element, active.get(element.name, 0)) for element in elements}
+    return {name: free for name, free in slots.items() if free}
+
+
+def accepts(element: Element, draw: float) -> bool:
+    """Whether an element takes a submission; `draw` is uniform in [0, 1)."""
+    return draw < element.success_rate
+
+
+def summary(statuses: Iterable[Status]) -> dict[Status, int]:
+    """How many pilots stand where, all statuses included."""
+    counts = Counter(statuses)
+    return {status: counts[status] for status in Status}

@@ -1,0 +1,77 @@
+"""The actors of the pilots."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+from natsume import BaseLock, BaseTask, Depends, MutexLock, NoRetry, NoTransaction, Priority, Size
+from natsume_examples.identity import task_id
+from natsume_examples.locked import COMPUTE_ELEMENT
+from natsume_examples.pilots import logic
+from natsume_examples.pilots.db import PilotsDB
+from natsume_examples.pilots.logic import Element, Status
+from natsume_examples.vo import DEFAULT_VO
+
+_LOCK_TTL_MS = 4_000  # how long an element stays locked when the worker dies that holds it
+
+
+class NoFreeSlot(Exception):
+    """The compute element takes no more pilots."""
+
+
+class PilotRefused(Exception):
+    """The compute element did not take the pilot."""
+
+
+def chance() -> Callable[[], float]:
+    """Where the elements' luck comes from; replaced in tests."""
+    return random.random
+
+
+@dataclass
+class MyPilotTask(BaseTask):
+    """Submits one pilot to one compute element."""
+
+    priority = Priority.NORMAL
+    size = Size.SMALL
+    retry_policy = NoRetry()
+
+    ce_name: str
+    vo: str = DEFAULT_VO
+
+    @property
+    def execution_locks(self) -> list[BaseLock]:
+        return [MutexLock(COMPUTE_ELEMENT, self.ce_name, ttl_ms=_LOCK_TTL_MS)]
+
+    async def execute(
+        self,
+        db: Annotated[PilotsDB, NoTransaction()],
+        chance: Annotated[Callable[[], float], Depends(chance)],
+        task_id: Annotated[str, Depends(task_id)],
+    ) -> str:
+        """Return the pilot's id: the task's own, so that a second run of the task is no second pilot.
+
+        The slot is reserved, and that committed, before the element is asked: what is lost in a crash
+        in between is found again, and no crash lets more pilots out than there are slots.
+        """
+        async with db:
+            element = await self._reserved(db, task_id)
+        if logic.accepts(element, chance()):
+            return task_id
+        async with db:
+            await db.transition(task_id, Status.FAILED, datetime.now(UTC))
+        raise PilotRefused(f"{self.ce_name} did not take pilot {task_id}")
+
+    async def _reserved(self, db: PilotsDB, pilot_id: str) -> Element:
+        """The element, with a slot of it reserved for this pilot."""
+        element = await db.element(self.vo, self.ce_name)
+        if element is None:
+            raise NoFreeSlot(f"{self.vo} has no compute element {self.ce_name}")
+        status = await db.status(pilot_id)
+        if status is Status.FAILED:
+            raise PilotRefused(f"{self.ce_name} did not take pilot {pilot_id}, at an earlier run")
+        if status is None and not (element.enabled and await db.reserve(pilot_id, element, datetime.now(UTC))):
+            raise NoFreeSlot(f"{self.ce_name} has no free slot for {self.vo}")
+        return element

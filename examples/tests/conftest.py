@@ -1,0 +1,37 @@
+"""Real SQLite files, a real broker, and luck that the test decides."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from natsume.databases import dispose_engines
+from natsume.inject import overriding
+from natsume_examples.owners.db import OwnersDB
+from natsume_examples.owners.directory import Directory
+from natsume_examples.owners.tasks import SyncOwnersTask
+from natsume_examples.pilots.db import PilotsDB
+from natsume_examples.pilots.tasks import MyPilotTask, chance
+
+
+@pytest.fixture
+def natsume_registry():
+    return {"owners:SyncOwnersTask": SyncOwnersTask, "pilots:MyPilotTask": MyPilotTask}
+
+
+@pytest.fixture(autouse=True)
+async def databases(tmp_path, monkeypatch) -> AsyncIterator[None]:
+    for database in (OwnersDB, Directory, PilotsDB):
+        url = f"sqlite+aiosqlite:///{tmp_path}/{database.__name__.lower()}.sqlite"
+        monkeypatch.setenv(database.url_variable(), url)
+        async with database.transaction() as db:
+            await db.create_tables()
+    yield
+    await dispose_engines()
+
+
+@pytest.fixture
+def draws() -> Iterator[list[float]]:
+    """What the elements' luck will be, draw by draw."""
+    draws: list[float] = []
+    with overriding({chance: lambda: lambda: draws.pop(0)}):
+        yield draws
