@@ -93,7 +93,7 @@ def _read_locks(run: Run, actor: Actor) -> Fault | None:
         return None
     try:
         # One order for all tasks, so that they cannot wait for each other in a circle.
-        run.locks = sorted(run.task.execution_locks)
+        run.locks = sorted(set(run.task.execution_locks))
     except Exception as error:  # noqa: BLE001 - the actor's own code, made of nothing but the arguments
         return Fault(Reason.INVALID_ARGUMENTS, f"its execution_locks failed: {type(error).__name__}: {error}")
     return None

@@ -20,7 +20,8 @@ class Run:
         "delivery",
         "driver",
         "interrupted_by",
-        "leases", "locks",
+        "leases",
+        "locks",
         "lost",
         "nonce",
         "noted",
@@ -29,7 +30,7 @@ class Run:
         "running_since",
         "started_at",
         "task",
-    )  # fmt: skip
+    )
 
     def __init__(self, delivery: Delivery, nonce: str) -> None:
         self.delivery = delivery
