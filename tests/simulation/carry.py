@@ -1,0 +1,160 @@
+"""What each effect does at the broker when it arrives there, and what it reports."""
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+from natsume.core import effects as do
+from natsume.core import events as ev
+from natsume.core import phases as at
+from natsume.core.delivery import Delivery, Rules
+from natsume.model.record import Failure
+
+from collections import deque
+
+from .laws import Laws, Witness
+from .scenario import Actor
+from .world import Lock, World
+
+
+class Killed(Exception):
+    """The actor took its worker along."""
+
+
+class Run:
+    """A delivery in a slot: what is ordered, what is on its way, what is answered."""
+
+    def __init__(self, delivery: Delivery, nonce: str, rules: Rules, actor: Actor | None, seen: Witness) -> None:
+        self.delivery = delivery
+        self.nonce = nonce
+        self.rules = rules
+        self.actor = actor
+        self.seen = seen
+        self.phase: at.Phase = at.Buffered()
+        self.ordered: deque[do.Effect] = deque()
+        self.sent: do.Effect | None = None
+        self.answer: ev.Event | None = None
+        self.leases: dict[str, Lock] = {}
+        self.lost_untold = False
+        self.lost = False
+        self.interrupted = False
+        self.noted = False
+        self.started_at = 0.0
+
+
+class Carry:
+    """Carries effects out in one world."""
+
+    def __init__(self, world: World, laws: Laws, rng: Random) -> None:
+        self._world = world
+        self._laws = laws
+        self._rng = rng
+        self._arrive: dict[type, Callable[[Run, Any], ev.Event | None]] = {
+            do.TakeLocks: self._take_locks,
+            do.LookUp: self._look_up,
+            do.Isolate: lambda run, effect: ev.Isolated(),
+            do.Mark: self._mark,
+            do.Unmark: self._unmark,
+            do.Execute: self._execute,
+            do.Commit: self._commit,
+            do.RecordFailure: self._record_failure,
+            do.Arm: self._arm,
+            do.Forward: self._forward,
+            do.ReleaseLocks: self._release_locks,
+            do.Acknowledge: self._acknowledge,
+            do.GiveBack: self._give_back,
+        }
+
+    def arrive(self, run: Run, effect: do.Effect) -> ev.Event | None:
+        """Let an effect take place; its answer, or None where it has none."""
+        return self._arrive[type(effect)](run, effect)
+
+    def arrive_in_part(self, run: Run) -> None:
+        """Let the first lock be taken, and nothing else happen."""
+        if run.actor is not None:
+            self._acquire(run, run.actor.keys[:1])
+
+    def _take_locks(self, run: Run, _: do.TakeLocks) -> ev.Event:
+        assert run.actor is not None
+        if self._acquire(run, run.actor.keys):
+            return ev.Locked()
+        self._release_locks(run, do.ReleaseLocks())
+        return ev.LockRefused(self._world.now)
+
+    def _acquire(self, run: Run, keys: Sequence[str]) -> bool:
+        for key in keys:
+            lock = self._world.acquire(key, run.nonce)
+            if lock is None:
+                return False
+            had = run.leases.get(key)
+            self._laws.acquired(key, lock.token, again=had is not None)
+            run.leases[key] = lock
+        return True
+
+    def _look_up(self, run: Run, _: do.LookUp) -> ev.Event:
+        task = run.delivery.task
+        return ev.LookedUp(self._world.now, self._world.look_up(task.id, task.attempt))
+
+    def _mark(self, run: Run, effect: do.Mark) -> ev.Event:
+        sequence = self._world.start(effect.record, effect.expected)
+        if sequence is None:
+            return ev.MarkRefused()
+        self._laws.marked(effect.record)
+        run.noted = True
+        return ev.Marked(sequence)
+
+    def _unmark(self, run: Run, effect: do.Unmark) -> None:
+        taken_back = self._world.start(effect.record, effect.expected) is not None
+        if not taken_back:
+            self._laws.ended(run.seen, told=False)
+
+    def _execute(self, run: Run, _: do.Execute) -> ev.Event:
+        now, actor, task = self._world.now, run.actor, run.delivery.task
+        assert actor is not None
+        if run.interrupted and self._rng.random() < 0.8:
+            self._laws.interrupted(run.seen)
+            return ev.Interrupted(run.started_at, now)
+        if actor.kind == "poison":
+            raise Killed
+        if actor.kind == "snoozing" and self._laws.executions[task.id] <= actor.rounds:
+            return ev.Snoozed(now + self._rng.choice((1.0, 5.0)))
+        if actor.fails(task.attempt):
+            self._laws.raised(run.seen)
+            retry = task.attempt <= actor.retries_max
+            return ev.Raised(run.started_at, now, Failure("E", "no"), now + 2.0 if retry else None)
+        return ev.Returned(run.started_at, now, b"null")
+
+    def _commit(self, _run: Run, effect: do.Commit) -> ev.Event:
+        if self._world.commit(effect.record):
+            self._laws.committed(effect.record)
+        return ev.Written()
+
+    def _record_failure(self, _run: Run, effect: do.RecordFailure) -> ev.Event:
+        standing = self._world.fail(effect.record)
+        if standing is not None:
+            return ev.Overtaken(standing)
+        self._laws.failed(effect.record)
+        return ev.Written()
+
+    def _arm(self, _run: Run, effect: do.Arm) -> ev.Event:
+        if self._world.arm(effect.task, effect.at):
+            self._laws.armed(effect.task.id, effect.task.hop)
+        return ev.Written()
+
+    def _forward(self, run: Run, effect: do.Forward) -> ev.Event:
+        self._world.submit(effect.task, resent=True)
+        self._laws.excuse(run.seen.id)
+        return ev.Written()
+
+    def _release_locks(self, run: Run, _: do.ReleaseLocks) -> None:
+        while run.leases:
+            key, _lock = run.leases.popitem()
+            self._world.release(key, run.nonce)
+
+    def _acknowledge(self, run: Run, _: do.Acknowledge) -> None:
+        message = self._world.acknowledge(int(run.delivery.token))
+        if message is not None:
+            self._laws.removed(message)
+
+    def _give_back(self, run: Run, _: do.GiveBack) -> None:
+        self._world.give_back(int(run.delivery.token))

@@ -1,0 +1,113 @@
+"""Bugs planted on purpose: each must break a law, or the laws see nothing."""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec.structs import replace
+
+from natsume.core import effects as do
+from natsume.core import events as ev
+from natsume.core import phases as at
+from natsume.core.attempt import Step
+from natsume.core.delivery import Delivery, Rules
+
+from .worker import Table, Worker
+from .world import Message, Options
+
+
+class Planted:
+    """A bug by its name: how it uses the broker, how it spoils a worker."""
+
+    def __init__(
+        self, name: str, options: Options | None = None, spoil: Callable[[Worker], None] | None = None
+    ) -> None:
+        self.name = name
+        self.options = options or Options()
+        self._spoil = spoil
+
+    def spoil(self, worker: Worker) -> None:
+        """Put the bug into a worker that starts."""
+        if self._spoil is not None:
+            self._spoil(worker)
+
+
+def _table(change: Callable[[Step, at.Phase, Delivery, ev.Event], Step]) -> Callable[[Worker], None]:
+    def spoil(worker: Worker) -> None:
+        table: Table = worker.table
+
+        def changed(phase: at.Phase, delivery: Delivery, rules: Rules, event: ev.Event) -> Step:
+            return change(table(phase, delivery, rules, event), phase, delivery, event)
+
+        worker.table = changed
+
+    return spoil
+
+
+def _ack_first(step: Step, phase: at.Phase, _d: Delivery, _e: ev.Event) -> Step:
+    """Each acknowledgement moves from the close to the commit."""
+    after, effects = step
+    if isinstance(phase, at.Running) and isinstance(after, at.Committing):
+        return after, (do.Acknowledge(), *effects)
+    return after, tuple(e for e in effects if not (isinstance(phase, at.Committing) and type(e) is do.Acknowledge))
+
+
+def _same_hop(step: Step, _p: at.Phase, delivery: Delivery, _e: ev.Event) -> Step:
+    after, effects = step
+    return after, tuple(
+        do.Arm(replace(e.task, hop=delivery.task.hop), e.at) if isinstance(e, do.Arm) else e for e in effects
+    )
+
+
+def _keep_marks(step: Step, _p: at.Phase, _d: Delivery, _e: ev.Event) -> Step:
+    after, effects = step
+    return after, tuple(e for e in effects if not isinstance(e, do.Unmark))
+
+
+def _forget_loss(step: Step, phase: at.Phase, _d: Delivery, event: ev.Event) -> Step:
+    return (phase, ()) if isinstance(event, ev.LeaseGone) else step
+
+
+def _drop_failed_copy(step: Step, phase: at.Phase, _d: Delivery, event: ev.Event) -> Step:
+    known = isinstance(event, ev.LookedUp) and event.history.failed is not None and event.history.done is None
+    if known and isinstance(phase, at.Checking):
+        return at.Closed(), (do.ReleaseLocks(), do.Acknowledge())
+    return step
+
+
+def _never_isolate(step: Step, _p: at.Phase, _d: Delivery, _e: ev.Event) -> Step:
+    return step
+
+
+def _count_deliveries(worker: Worker) -> None:
+    arrived = worker.arrived
+
+    def counting(message: Message) -> None:
+        attempt = max(message.task.attempt, message.delivered + 1)
+        message.task = replace(message.task, attempt=attempt)
+        arrived(message)
+
+    worker.arrived = counting  # type: ignore[method-assign]
+
+
+def _ignore_boot_mark(worker: Worker) -> None:
+    worker.boot_mark = 0
+    worker.refresh = lambda: None  # type: ignore[method-assign]
+    worker.ignores_boot_mark = True
+
+
+NOTHING: Final = Planted("nothing")
+
+BUGS: Final = {
+    bug.name: bug
+    for bug in (
+        Planted("ack before the commit", None, _table(_ack_first)),
+        Planted("no fence on the done record", Options(done_is_fenced=False)),
+        Planted("attempts counted from deliveries", None, _count_deliveries),
+        Planted("no look-up after a broker's crash", None, _ignore_boot_mark),
+        Planted("one later subject for all hops", Options(hop_in_subject=False, later_is_fenced=False)),
+        Planted("successor armed on the same hop", None, _table(_same_hop)),
+        Planted("marks are not taken back", None, _table(_keep_marks)),
+        Planted("a lost lease is ignored", None, _table(_forget_loss)),
+        Planted("a failed copy is dropped, not helped", None, _table(_drop_failed_copy)),
+    )
+}

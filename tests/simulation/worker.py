@@ -1,0 +1,267 @@
+"""A simulated worker: drives the real table as the real shell does, one effect at a time.
+
+An effect is sent when the table orders it, takes place when it arrives at the broker, and its answer is
+told when the scheduler says so: whatever happens in between, happens in between.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from natsume.core import effects as do
+from natsume.core import events as ev
+from natsume.core import outcome
+from natsume.core import phases as at
+from natsume.core.attempt import Step, step
+from natsume.core.delivery import Delivery, Rules, is_suspect
+from natsume.model.task import Fault, Reason
+
+from .carry import Carry, Run
+from .laws import Laws
+from .scenario import Scenario
+from .world import ACK_WAIT_S, Message, World
+
+Table = Callable[[at.Phase, Delivery, Rules, ev.Event], Step]
+
+EVERYTHING_IS_SUSPECT: Final = 2**63
+_NO_ANSWER: Final = (do.Acknowledge, do.GiveBack, do.ReleaseLocks, do.Unmark)
+_UNKNOWN: Final = Fault(Reason.UNKNOWN_ACTOR, "no worker here knows the actor")
+
+
+class Worker:
+    """One process: its buffer, its runs, its idea of the boot mark."""
+
+    def __init__(self, number: int, name: str, world: World, laws: Laws, scenario: Scenario, rng: Random) -> None:
+        self.number = number
+        self.name = name
+        self.runs: list[Run] = []
+        self.buffer: list[tuple[Delivery, float]] = []
+        self.in_hand: dict[str, Delivery] = {}
+        self.followers: dict[str, list[Delivery]] = {}
+        self.isolating: deque[Run] = deque()
+        self.isolated: Run | None = None
+        self.draining = False
+        self.boot_mark = EVERYTHING_IS_SUSPECT
+        self.stalled_until = 0.0
+        self.mute_until = 0.0
+        self.extended_at = world.now
+        self.world = world
+        self.laws = laws
+        self.table: Table = step
+        self.ignores_boot_mark = False
+        self._scenario = scenario
+        self._rng = rng
+        self._count = 0
+        self._carry = Carry(world, laws, rng)
+
+    # intake
+
+    def room(self) -> bool:
+        """Whether it would pull."""
+        return not self.draining and len(self.runs) + len(self.buffer) < self._scenario.concurrency + 2
+
+    def arrived(self, message: Message) -> None:
+        """Take a delivery in; the same message renews its token, another of the same id waits."""
+        self.world.deliver(message)
+        task = message.task
+        delivery = Delivery(
+            task,
+            b"%d" % message.sequence,
+            message.sequence,
+            message.delivered,
+            message.resent,
+            message.fired,
+            subject="task",
+        )
+        held = self.in_hand.get(task.id)
+        if held is None:
+            self.in_hand[task.id] = delivery
+            self.buffer.append((delivery, self.world.now))
+        elif held.sequence == delivery.sequence:
+            held.token = delivery.token
+        else:
+            self.followers.setdefault(task.id, []).append(delivery)
+
+    def can_open(self) -> bool:
+        """Whether a slot is free for what is buffered."""
+        busy = self.isolating or self.isolated or self.draining
+        return bool(self.buffer) and not busy and len(self.runs) < self._scenario.concurrency
+
+    def open(self) -> None:
+        """Give the next delivery its slot.
+
+        What nobody extended for `ack_wait` may have been brought to another worker, so it is suspect.
+        """
+        delivery, since = self.buffer.pop(0)
+        task = delivery.task
+        self._count += 1
+        actor = self._scenario.actors[task.actor]
+        known = actor.known_to(self.number)
+        rules = actor.rules(self.name) if known else Rules(task.actor, task.lane, worker=self.name)
+        nonce = f"{self.name}-{self._count}"
+        seen = self.laws.opened(task.id, task.attempt, nonce)
+        run = Run(delivery, nonce, rules, actor if known else None, seen)
+        self.runs.append(run)
+        aged = self.world.now - max(since, self.extended_at) >= ACK_WAIT_S
+        suspect = aged or is_suspect(delivery, self.boot_mark)
+        locks = known and bool(actor.keys)
+        self._tell(run, ev.Opened(self.world.now, nonce, suspect, locks, None if known else _UNKNOWN))
+
+    def refresh(self) -> None:
+        """Learn the boot mark of the broker's present incarnation."""
+        self.boot_mark = self.world.boot_mark()
+
+    def drain(self) -> None:
+        """Start nothing more and give back what has not started."""
+        self.draining = True
+        waiting = [delivery for delivery, _ in self.buffer]
+        for delivery in waiting:
+            del self.in_hand[delivery.task.id]
+        waiting.extend(follower for group in self.followers.values() for follower in group)
+        self.buffer.clear()
+        self.followers.clear()
+        for delivery in waiting:
+            self.world.give_back(int(delivery.token))
+
+    def keep_alive(self) -> None:
+        """Extend what is in hand and renew what is held, if that gets through."""
+        now = self.world.now
+        if self.stalled_until > now or self.mute_until > now:
+            return
+        for run in self.runs:
+            for key, lock in list(run.leases.items()):
+                if self.world.renew(key, lock.revision) is None:
+                    run.lost_untold = not run.lost
+        if now - self.extended_at >= ACK_WAIT_S:
+            self.doubt()
+        self.extended_at = now
+        for delivery in self.in_hand.values():
+            self.world.extend(int(delivery.token))
+
+    def doubt(self) -> None:
+        """Make suspects of all that has not started: the broker may have brought it to others."""
+        for delivery, _ in self.buffer:
+            delivery.resent = True
+
+    # driving
+
+    def can_advance(self, run: Run) -> bool:
+        """Whether its next step may be taken now: only isolation waits for others."""
+        if not isinstance(run.sent, do.Isolate) or self.isolated is run:
+            return True
+        if self.isolated is None and self.isolating[0] is run and len(self.runs) == len(self.isolating):
+            self.isolating.popleft()
+            self.isolated = run
+            return True
+        return False
+
+    def advance(self, run: Run) -> None:
+        """Let the effect on its way arrive, or tell its answer to the table."""
+        if run.sent is not None:
+            effect, run.sent = run.sent, None
+            run.answer = self._carry.arrive(run, effect)
+            self._say(run, f"{type(effect).__name__} -> {run.answer!r}")
+            if run.ordered or run.answer is None:
+                self._send(run)
+        else:
+            assert run.answer is not None
+            answer, run.answer = run.answer, None
+            self._tell(run, answer)
+
+    def cannot_tell(self, run: Run, *, done: bool) -> None:
+        """The effect on its way took place or not, and its answer is lost."""
+        effect = run.sent
+        assert effect is not None
+        if done:
+            self._carry.arrive(run, effect)
+        elif isinstance(effect, do.TakeLocks) and self._rng.random() < 0.5:
+            self._carry.arrive_in_part(run)
+        run.sent = None
+        self._say(run, f"{type(effect).__name__} has no answer ({'it happened' if done else 'it did not'})")
+        if isinstance(effect, _NO_ANSWER):
+            self._leave(run, told=False)
+            return
+        run.ordered.clear()
+        run.answer = ev.Uncertain()
+
+    def arrive_unseen(self, run: Run) -> None:
+        """The effect on its way takes place, and its worker is gone."""
+        assert run.sent is not None
+        self._carry.arrive(run, run.sent)
+
+    def abandon(self, run: Run) -> None:
+        """Let go of a delivery at a shutdown, wherever it stands."""
+        if not isinstance(run.phase, at.Closed):
+            self._carry.arrive(run, do.ReleaseLocks())
+            self._carry.arrive(run, do.GiveBack())
+        self.laws.ended(run.seen, told=False)
+
+    def lease_gone(self, run: Run) -> None:
+        """Learn that a lock is lost."""
+        run.lost_untold, run.lost = False, True
+        self._say(run, "learns that its lease is gone")
+        if isinstance(run.phase, at.Running | at.Committing):
+            run.phase, ordered = self.table(run.phase, run.delivery, run.rules, ev.LeaseGone())
+            if ordered:
+                run.interrupted = True
+
+    def note(self, run: Run) -> None:
+        """Record the start of what runs for long; nobody waits for it."""
+        run.noted = True
+        task = run.delivery.task
+        self.world.start(outcome.start(task, self.name, self.world.now, run.nonce, 0), 0)
+
+    def _tell(self, run: Run, event: ev.Event) -> None:
+        run.phase, ordered = self.table(run.phase, run.delivery, run.rules, event)
+        run.ordered.extend(ordered)
+        self._send(run)
+
+    def _send(self, run: Run) -> None:
+        if not run.ordered:
+            self._leave(run, told=True)
+            return
+        effect = run.sent = run.ordered.popleft()
+        self.laws.goes_on(run.seen, effect)
+        if isinstance(effect, do.Commit):
+            self.laws.sends_commit(run.seen, lost_known=run.lost)
+        elif isinstance(effect, do.Isolate):
+            self.isolating.append(run)
+        elif isinstance(effect, do.Acknowledge | do.GiveBack):
+            self.laws.closes(run.seen)
+        elif isinstance(effect, do.Execute):
+            self._start(run)
+
+    def _start(self, run: Run) -> None:
+        run.started_at = self.world.now
+        if run.lost:
+            self.lease_gone(run)
+            run.sent, run.answer = None, ev.Interrupted(run.started_at, run.started_at)
+            return
+        others = any(other is not run and isinstance(other.sent, do.Execute) for other in self.runs)
+        self.laws.executes(run.seen, run.phase, set(run.leases), others)
+        self._say(run, f"runs attempt {run.delivery.task.attempt}, delivered {run.delivery.delivered} times")
+
+    def _leave(self, run: Run, *, told: bool) -> None:
+        self.laws.ended(run.seen, told=told)
+        self.runs.remove(run)
+        if self.isolated is run:
+            self.isolated = None
+        if run in self.isolating:
+            self.isolating.remove(run)
+        self._let_go(run.delivery)
+
+    def _let_go(self, delivery: Delivery) -> None:
+        del self.in_hand[delivery.task.id]
+        followers = self.followers.pop(delivery.task.id, None)
+        if followers:
+            first = followers.pop(0)
+            first.resent = True
+            self.in_hand[first.task.id] = first
+            self.buffer.append((first, self.world.now))
+            if followers:
+                self.followers[first.task.id] = followers
+
+    def _say(self, run: Run, what: str) -> None:
+        if self.world.say is not None:
+            self.world.say(f"{run.nonce:<8} {run.delivery.task.id} seq {run.delivery.sequence}: {what}")

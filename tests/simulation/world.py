@@ -1,0 +1,263 @@
+"""The simulated broker: what the server was measured to do, and what it was measured to forget.
+
+It knows no faults: `faults` asks it for what a crash or a lost answer does. Times are seconds.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from natsume.model import limits, subject
+from natsume.model.record import Done, Failed, History, Started
+from natsume.model.task import Task
+
+ACK_WAIT_S = 30.0
+LEASE_S = 30.0
+_KINDS = ("plain", "effects", "dead")
+
+
+class Message(msgspec.Struct):
+    """A ready task in TASKS; it waits for an acknowledgement until `deadline` once it was delivered."""
+
+    sequence: int
+    task: Task
+    resent: bool = False
+    fired: bool = False
+    delivered: int = 0
+    deadline: float | None = None
+
+
+class Schedule(msgspec.Struct):
+    """A task that lies on its `later` subject; once `fired`, its ready copy stands and the purge is due."""
+
+    task: Task
+    at: float
+    fired: bool = False
+
+
+class Stored(msgspec.Struct):
+    """The one message of a subject in RECORDS."""
+
+    sequence: int
+    record: Done | Failed | Started
+    until: float | None = None
+
+
+class Lock(msgspec.Struct):
+    """A key of the bucket of locks."""
+
+    holder: str
+    token: int
+    revision: int
+    until: float
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What a planted bug changes about the adapters' use of the broker."""
+
+    done_is_fenced: bool = True
+    later_is_fenced: bool = True
+    hop_in_subject: bool = True
+
+
+class World:
+    """TASKS, RECORDS, the locks and the boot marks."""
+
+    def __init__(self, options: Options, say: Callable[[str], None] | None = None) -> None:
+        self.options = options
+        self.say = say
+        self.now = 1_000_000.0
+        self.incarnation = 1
+        self.boot_marks: dict[int, int] = {}
+        self.tasks: dict[int, Message] = {}
+        self.removed: dict[int, Message] = {}
+        self.message_ids: dict[str, int] = {}
+        self.later: dict[str, Schedule] = {}
+        self.records: dict[str, Stored] = {}
+        self.locks: dict[str, Lock] = {}
+        self.last_sequence = 0
+        self._last_record = 0
+        self._last_revision = 0
+
+    # TASKS
+
+    def submit(self, task: Task, *, resent: bool) -> bool:
+        """Store a ready task; a first try carries a message id, which the server may know."""
+        if not resent and task.id in self.message_ids:
+            return False
+        message = self._ready(task, resent=resent)
+        if not resent:
+            self.message_ids[task.id] = message.sequence
+        return True
+
+    def arm(self, task: Task, at: float) -> bool:
+        """Store a schedule, if nothing lies on its subject; whether it was stored."""
+        name = self.later_name(task)
+        if self.options.later_is_fenced and name in self.later:
+            return False
+        self.later[name] = Schedule(task, at)
+        return True
+
+    def later_name(self, task: Task) -> str:
+        """Where the schedule of this hop lies."""
+        return subject.later(task.id, task.hop if self.options.hop_in_subject else 0)
+
+    def fire(self, name: str) -> Message:
+        """First half of a firing: store the ready copy."""
+        schedule = self.later[name]
+        schedule.fired = True
+        return self._ready(schedule.task, fired=True)
+
+    def purge(self, name: str) -> None:
+        """Second half of a firing: purge whatever lies on the subject by now."""
+        self.later.pop(name, None)
+
+    def deliver(self, message: Message) -> None:
+        """Hand a message out once more."""
+        message.delivered += 1
+        message.deadline = self.now + ACK_WAIT_S
+
+    def available(self) -> list[Message]:
+        """What may be delivered: never delivered, given back, or not acknowledged in time."""
+        now = self.now
+        return [m for m in self.tasks.values() if m.deadline is None or m.deadline <= now]
+
+    def acknowledge(self, sequence: int) -> Message | None:
+        """Remove a message, whoever holds it by now: a late acknowledgement is accepted."""
+        message = self.tasks.pop(sequence, None)
+        if message is not None:
+            self.removed[sequence] = message
+        return message
+
+    def give_back(self, sequence: int) -> None:
+        """Have it delivered again at once."""
+        message = self.tasks.get(sequence)
+        if message is not None:
+            message.deadline = None
+
+    def extend(self, sequence: int) -> None:
+        """Start its `ack_wait` anew."""
+        message = self.tasks.get(sequence)
+        if message is not None and message.deadline is not None:
+            message.deadline = self.now + ACK_WAIT_S
+
+    def _ready(self, task: Task, *, resent: bool = False, fired: bool = False) -> Message:
+        self.last_sequence += 1
+        message = Message(self.last_sequence, task, resent, fired)
+        self.tasks[message.sequence] = message
+        return message
+
+    # RECORDS
+
+    def commit(self, record: Done) -> bool:
+        """Write the done record under the fence over all classes; whether it was written."""
+        if self.options.done_is_fenced and self.done(record.id) is not None:
+            return False
+        ttl_s = limits.PLAIN_TTL_S if record.kind == "plain" else None
+        self._write(subject.done(record.kind, record.id), record, ttl_s)
+        return True
+
+    def fail(self, record: Failed) -> Failed | None:
+        """Write the record of a failed attempt; the one that stands already, or None."""
+        name = subject.failed(record.attempt, record.id)
+        standing = self._read(name)
+        if standing is None:
+            self._write(name, record, None)
+            return None
+        assert isinstance(standing.record, Failed)
+        return standing.record
+
+    def start(self, record: Started, expected: int) -> int | None:
+        """Write the record of a start over the one with sequence `expected`; its sequence, or None."""
+        name = subject.started(record.attempt, record.id)
+        standing = self._read(name)
+        if (standing.sequence if standing else 0) != expected:
+            return None
+        return self._write(name, record, limits.START_TTL_S)
+
+    def look_up(self, task_id: str, attempt: int) -> History:
+        """What stands of a task and attempt."""
+        failed = self._read(subject.failed(attempt, task_id))
+        started = self._read(subject.started(attempt, task_id))
+        return History(
+            self.done(task_id),
+            failed.record if failed else None,  # type: ignore[arg-type]
+            started.record if started else None,  # type: ignore[arg-type]
+            started.sequence if started else 0,
+        )
+
+    def done(self, task_id: str) -> Done | None:
+        """The done record on any class's subject."""
+        for kind in _KINDS:
+            stored = self._read(subject.done(kind, task_id))
+            if stored is not None:
+                assert isinstance(stored.record, Done)
+                return stored.record
+        return None
+
+    def failed(self, task_id: str, attempt: int) -> bool:
+        """Whether this attempt's failure stands."""
+        return subject.failed(attempt, task_id) in self.records
+
+    def _write(self, name: str, record: Done | Failed | Started, ttl_s: float | None) -> int:
+        self._last_record += 1
+        until = None if ttl_s is None else self.now + ttl_s
+        self.records[name] = Stored(self._last_record, record, until)
+        return self._last_record
+
+    def _read(self, name: str) -> Stored | None:
+        stored = self.records.get(name)
+        if stored is not None and stored.until is not None and stored.until <= self.now:
+            del self.records[name]
+            return None
+        return stored
+
+    # locks
+
+    def acquire(self, key: str, holder: str) -> Lock | None:
+        """Take a lock if it is free or this holder's; None if another has it."""
+        lock = self.locks.get(key)
+        if lock is not None and lock.until > self.now and lock.holder != holder:
+            return None
+        self._last_revision += 1
+        token = lock.token if lock is not None and lock.until > self.now else self._last_revision
+        mine = Lock(holder, token, self._last_revision, self.now + LEASE_S)
+        self.locks[key] = mine
+        return mine
+
+    def renew(self, key: str, revision: int) -> int | None:
+        """Lengthen a lease in place; its new revision, or None if it is lost."""
+        lock = self.locks.get(key)
+        if lock is None or lock.until <= self.now or lock.revision != revision:
+            return None
+        self._last_revision += 1
+        lock.revision = self._last_revision
+        lock.until = self.now + LEASE_S
+        return lock.revision
+
+    def release(self, key: str, holder: str) -> None:
+        """Delete the very lease that is held."""
+        lock = self.locks.get(key)
+        if lock is not None and lock.holder == holder:
+            del self.locks[key]
+
+    # what only a crash does
+
+    def crash(self, come_back: Callable[[], bool]) -> list[Message]:
+        """Restart: counts and deliveries are forgotten, some acknowledged messages come back."""
+        self.incarnation += 1
+        for message in self.tasks.values():
+            message.delivered, message.deadline = 0, None
+        back = [message for message in self.removed.values() if come_back()]
+        for message in back:
+            del self.removed[message.sequence]
+            self.tasks[message.sequence] = message
+            message.delivered, message.deadline = 0, None
+        self.message_ids = {i: sequence for i, sequence in self.message_ids.items() if sequence in self.tasks}
+        for schedule in self.later.values():
+            schedule.fired = False
+        return back
+
+    def boot_mark(self) -> int:
+        """The stream's end when the first process met this incarnation."""
+        return self.boot_marks.setdefault(self.incarnation, self.last_sequence)
