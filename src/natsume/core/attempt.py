@@ -101,9 +101,18 @@ def _looked_up(phase: at.Checking, delivery: Delivery, rules: Rules, event: ev.L
         return _commit(outcome.dead(delivery, rules.worker, phase.nonce, fault, event.at, crashes))
     if crashes:
         return at.Isolating(phase.nonce, history), (do.Isolate(),)
-    if delivery.delivered > 1:
+    if _may_have_started(delivery):
         return _mark(phase.nonce, delivery, rules, history, event.at)
     return at.Running(phase.nonce), _EXECUTE
+
+
+def _may_have_started(delivery: Delivery) -> bool:
+    """Whether a start without a mark may lie behind this copy.
+
+    A successor that waited for a lock or was offered again is delivered once, but what it follows may have
+    been redelivered: the lock that it waited for may be that of its own dead worker.
+    """
+    return delivery.delivered > 1 or delivery.task.waits > 0 or delivery.task.offers > 0
 
 
 @_row(at.Isolating, ev.Isolated)

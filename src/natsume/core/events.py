@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from natsume.model.record import Child, Failed, Failure, History
+from natsume.model.record import Child, Failed, Failure, Group, History
 from natsume.model.task import Fault, Reason
 
 
@@ -56,6 +56,8 @@ class Returned(msgspec.Struct, frozen=True):
     at: float
     result: bytes
     children: Sequence[Child] = ()
+    groups: Sequence[Group] = ()
+    chunks: int = 0
 
 
 class Raised(msgspec.Struct, frozen=True):

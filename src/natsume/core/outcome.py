@@ -25,6 +25,8 @@ def completed(delivery: Delivery, rules: Rules, nonce: str, event: Returned) -> 
         submitted_at=task.submitted_at,
         result=msgspec.Raw(event.result),
         children=tuple(event.children),
+        chunks=event.chunks,
+        groups=tuple(event.groups),
         waits=task.waits,
         tracked=task.tracked or rules.dlq_eligible,
         owner=task.owner,
@@ -32,6 +34,7 @@ def completed(delivery: Delivery, rules: Rules, nonce: str, event: Returned) -> 
         parent=task.parent,
         root=task.root,
         join=task.join,
+        member=task.member,
         trace=task.trace,
         labels=task.labels,
     )

@@ -16,6 +16,7 @@ from natsume.model.subject import Lane, is_id, ready
 from natsume.model.task import Fault, Reason, Task
 
 SCHEMA: Final = "1"
+_DIGITS_MAX: Final = 7
 
 _LINE = b"%b: %b\r\n"
 _PRINTABLE = re.compile(r"[\x20-\x7e\u00a0-\uffff]*")
@@ -24,7 +25,9 @@ _COUNTS: Final = {
     b"natsume-hop": "hop",
     b"natsume-waits": "waits",
     b"natsume-offers": "offers",
+    b"natsume-member": "member",
 }
+_HOPPING: Final = {name: field for name, field in _COUNTS.items() if field != "member"}
 _TEXTS: Final = {
     b"natsume-owner": "owner",
     b"natsume-tenant": "tenant",
@@ -60,10 +63,12 @@ def task_headers(task: Task, *, resent: bool = False) -> bytes:
     if task.tracked:
         head += b"Natsume-Tracked: 1\r\n"
     if task.hop or task.attempt > 1:
-        head += b"".join([_LINE % (name, b"%d" % getattr(task, field)) for name, field in _COUNTS.items()])
+        head += b"".join([_LINE % (name, b"%d" % getattr(task, field)) for name, field in _HOPPING.items()])
     if _is_plain(task):
         return head
     texts = [(name, getattr(task, field)) for name, field in _TEXTS.items()]
+    if task.member is not None:
+        head += b"natsume-member: %d\r\n" % task.member
     head += b"".join([_LINE % (name, clean(text, name.decode()).encode()) for name, text in texts if text is not None])
     return head + _LINE % (b"Natsume-Labels", msgspec.json.encode(task.labels)) if task.labels else head
 
@@ -131,8 +136,9 @@ def _read_time(known: dict[str, object], _name: bytes, value: bytes) -> None:
 
 
 def _read_count(known: dict[str, object], name: bytes, value: bytes) -> None:
-    if not value.isdigit() or len(value) > 6 or int(value) > limits.ATTEMPT_MAX:
-        raise ValueError(f"{name.decode()} must be a number up to {limits.ATTEMPT_MAX}")
+    most = limits.MEMBERS_MAX if name == b"natsume-member" else limits.ATTEMPT_MAX
+    if not value.isdigit() or len(value) > _DIGITS_MAX or int(value) > most:
+        raise ValueError(f"{name.decode()} must be a number up to {most}")
     known[_COUNTS[name]] = max(int(value), 1) if name == b"natsume-attempt" else int(value)
 
 

@@ -35,6 +35,12 @@ ID_MAX: Final = 128
 CHILDREN_IN_RECORD_MAX: Final = 256 * 1024
 """Children of one task, encoded, that fit its done record."""
 
+CHUNK_MAX: Final = 192 * 1024
+"""Children of one task that are written as one chunk before its commit."""
+
+MEMBERS_MAX: Final = 1_000_000
+"""Members of one join."""
+
 ATTEMPT_MAX: Final = 100_000
 """Counted attempts, hops and waits that a header may claim."""
 

@@ -1,5 +1,7 @@
 """The facts about a task in the RECORDS stream; times are Unix seconds of the broker's clock."""
 
+from enum import StrEnum
+
 import msgspec
 
 from natsume.model.task import Reason, State
@@ -22,6 +24,29 @@ class Child(msgspec.Struct, frozen=True, omit_defaults=True):
     arguments: msgspec.Raw
     at: float | None = None
     labels: dict[str, str] | None = None
+    join: str | None = None
+    member: int | None = None
+
+
+class When(StrEnum):
+    """When a join's callback is due: after all succeeded, or after all ended however."""
+
+    ALL_SUCCEEDED = "all_succeeded"
+    ALL_DONE = "all_done"
+
+
+class Group(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A join to be opened with its parent's commit: `total` members, numbered from 0.
+
+    The member's ids come from the parent's and the indices from `first` on, so that they need no list.
+    """
+
+    join: str
+    total: int
+    first: int
+    callback: Child
+    on_failure: Child | None = None
+    when: When = When.ALL_SUCCEEDED
 
 
 class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -40,7 +65,8 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True):
     """The commit of a task: of these there is at most one per id.
 
     `nonce` tells the run that wrote it; `result` is the encoded return value; `discarded` marks a
-    failure that nothing keeps for replay.
+    failure that nothing keeps for replay. Of very many children only the last are in the record itself,
+    the others in `chunks` that this run wrote before.
     """
 
     id: str
@@ -58,6 +84,8 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True):
     discarded: bool = False
     letter: Letter | None = None
     children: tuple[Child, ...] = ()
+    chunks: int = 0
+    groups: tuple[Group, ...] = ()
     waits: int = 0
     crashes: int = 0
     tracked: bool = False
@@ -66,6 +94,7 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True):
     parent: str | None = None
     root: str | None = None
     join: str | None = None
+    member: int | None = None
     trace: str | None = None
     labels: dict[str, str] | None = None
 
@@ -74,8 +103,14 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True):
         """The class in its subject: `plain` (nothing follows, it may expire), `effects` or `dead`."""
         if self.letter is not None:
             return "dead"
-        follows = self.children or self.join or self.tracked or self.owner
+        follows = self.children or self.chunks or self.groups or self.join or self.tracked or self.owner
         return "effects" if follows or self.state is not State.COMPLETED else "plain"
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """Children of a parent that has not committed yet: inert until its done record names run and count."""
+
+    children: tuple[Child, ...]
 
 
 class Failed(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -89,6 +89,14 @@ def ready(lane: Lane, actor: str) -> str:
     return f"task.{lane}.{encode(group)}.{encode(name)}"
 
 
+def parse_lane(text: str) -> Lane:
+    """The lane that `str` wrote; ValueError if there is none of this name."""
+    lane = _LANES.get(text)
+    if lane is None:
+        raise ValueError(f"there is no lane {text!r}")
+    return lane
+
+
 def parse_ready(subject: str) -> tuple[Lane, str | None]:
     """The lane of a message in TASKS and its actor, or None for the actor if the subject names none."""
     tokens = subject.split(".")
@@ -124,6 +132,11 @@ def failed(attempt: int, task_id: str) -> str:
 def started(attempt: int, task_id: str) -> str:
     """Where the record of the latest start of an attempt lies."""
     return f"record.started.{attempt}.{task_id}"
+
+
+def chunk(nonce: str, number: int, task_id: str) -> str:
+    """Where a chunk of a parent's children lies, by the run that wrote it."""
+    return f"record.chunk.{nonce}-{number}.{task_id}"
 
 
 def submitted(task_id: str) -> str:

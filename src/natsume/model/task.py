@@ -29,6 +29,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     parent: str | None = None
     root: str | None = None
     join: str | None = None
+    member: int | None = None
     trace: str | None = None
     labels: dict[str, str] | None = None
 

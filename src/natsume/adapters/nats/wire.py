@@ -52,12 +52,17 @@ class Wire(Client):
             self._write(b"SUB %b  %d\r\n" % (subject.encode(), sid))
         return sid
 
-    def unlisten(self, sid: int) -> None:
-        """End a route; what the server has sent before it hears of this is dropped."""
-        self._routes.pop(sid, None)
+    def stop_interest(self, sid: int) -> None:
+        """Tell the server to send no more on a route; what it has sent still comes."""
         self._subs.pop(sid, None)
         if self.is_connected:
             self._write(b"UNSUB %d\r\n" % sid)
+
+    def unlisten(self, sid: int) -> None:
+        """End a route; what the server has sent before it hears of this is dropped."""
+        if sid in self._subs:
+            self.stop_interest(sid)
+        self._routes.pop(sid, None)
 
     def send(self, subject: bytes, reply: bytes, headers: bytes, body: bytes) -> None:
         """Put one message on the wire now, or raise Disconnected; `headers` are whole `Name: value` lines."""

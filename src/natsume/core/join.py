@@ -1,0 +1,114 @@
+"""A join: a set of members and the set that arrived, as bitmaps, so that counting twice is impossible."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgspec
+from msgspec.structs import replace
+
+from natsume.model.record import Child, When
+
+
+class JoinState(StrEnum):
+    """What a join shows: it waits, a member failed for good, or its callback was submitted."""
+
+    OPEN = "open"
+    BLOCKED = "blocked"
+    FIRED = "fired"
+
+
+class Join(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A join as its bucket keeps it; bit `i` of a map stands for member `i`.
+
+    `parent` and `first` give the members' ids. Owner, tenant, root and trace go on to the callback.
+    """
+
+    id: str
+    parent: str
+    first: int
+    total: int
+    callback: Child
+    opened_at: float
+    arrived: bytes = b""
+    failed: bytes = b""
+    on_failure: Child | None = None
+    when: When = When.ALL_SUCCEEDED
+    fired: bool = False
+    failure_told: bool = False
+    owner: str | None = None
+    tenant: str | None = None
+    root: str | None = None
+    trace: str | None = None
+
+    @property
+    def arrived_count(self) -> int:
+        """Members that succeeded."""
+        return _count(self.arrived)
+
+    @property
+    def failed_count(self) -> int:
+        """Members that ended otherwise and have not succeeded since."""
+        return _count(self.failed)
+
+    @property
+    def state(self) -> JoinState:
+        """What it shows to an operator."""
+        if self.fired:
+            return JoinState.FIRED
+        blocked = self.when is When.ALL_SUCCEEDED and any(self.failed)
+        return JoinState.BLOCKED if blocked else JoinState.OPEN
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """A member of a join has ended."""
+
+    join: str
+    member: int
+    succeeded: bool
+
+
+def arrive(join: Join, arrivals: Iterable[Arrival]) -> Join:
+    """The join after these arrivals: in any order, any number of times, the same.
+
+    A member that succeeds after it failed has been replayed: its failure is forgotten.
+    """
+    arrived, failed = bytearray(join.arrived), bytearray(join.failed)
+    for arrival in arrivals:
+        if not 0 <= arrival.member < join.total:
+            continue
+        if arrival.succeeded:
+            _set(arrived, arrival.member)
+            _clear(failed, arrival.member)
+        elif not _has(arrived, arrival.member):
+            _set(failed, arrival.member)
+    return replace(join, arrived=bytes(arrived), failed=bytes(failed))
+
+
+def is_due(join: Join) -> bool:
+    """Whether the callback is to be submitted: complete and not fired, however often it is asked."""
+    ended = join.arrived_count + (join.failed_count if join.when is When.ALL_DONE else 0)
+    return not join.fired and ended >= join.total
+
+
+def failure_is_due(join: Join) -> bool:
+    """Whether the failure callback is to be submitted: at the first member that failed for good."""
+    return join.on_failure is not None and not join.failure_told and any(join.failed)
+
+
+def _set(bits: bytearray, index: int) -> None:
+    if len(bits) <= index >> 3:
+        bits.extend(bytes((index >> 3) + 1 - len(bits)))
+    bits[index >> 3] |= 1 << (index & 7)
+
+
+def _clear(bits: bytearray, index: int) -> None:
+    if len(bits) > index >> 3:
+        bits[index >> 3] &= ~(1 << (index & 7))
+
+
+def _has(bits: bytearray, index: int) -> bool:
+    return len(bits) > index >> 3 and bool(bits[index >> 3] & 1 << (index & 7))
+
+
+def _count(bits: bytes) -> int:
+    return int.from_bytes(bits).bit_count()
