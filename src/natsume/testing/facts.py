@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 if TYPE_CHECKING:  # a pytest run that uses no fixture of ours must not pay for these
     from collections.abc import Awaitable, Callable
@@ -19,13 +19,29 @@ _PAUSE_FIRST_S: Final = 0.001
 _PAUSE_LAST_S: Final = 0.05
 
 
+@overload
 async def until(
-    look: Callable[[], T | Awaitable[T]],
-    accept: Callable[[T], object] = bool,
+    look: Callable[[], Awaitable[T]],
+    accept: Callable[[T], object] = ...,
+    *,
+    within_s: float = ...,
+    changed: asyncio.Event | None = ...,
+) -> T: ...
+@overload
+async def until(
+    look: Callable[[], T],
+    accept: Callable[[T], object] = ...,
+    *,
+    within_s: float = ...,
+    changed: asyncio.Event | None = ...,
+) -> T: ...
+async def until(
+    look: Callable[[], Any],
+    accept: Callable[[Any], object] = bool,
     *,
     within_s: float = 10.0,
     changed: asyncio.Event | None = None,
-) -> T:
+) -> Any:
     """What `look` (a function or coroutine function) gives, as soon as `accept` agrees; else AssertionError.
 
     It looks again when `changed` is set, and else after short, growing pauses. An AssertionError of
@@ -35,8 +51,8 @@ async def until(
     deadline, pause_s, seen = loop.time() + within_s, _PAUSE_FIRST_S, ""
     while True:
         try:
-            found: Any = look()
-            value: T = await found if inspect.isawaitable(found) else found
+            found = look()
+            value = await found if inspect.isawaitable(found) else found
             seen = repr(value)
             if accept(value):
                 return value

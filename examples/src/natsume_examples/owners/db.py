@@ -4,8 +4,8 @@ from datetime import datetime
 
 from sqlalchemy import Column, DateTime, MetaData, String, Table, insert, select, update
 
-from natsume.databases import BaseSQLDB
 from natsume_examples.owners.logic import Change, Owner
+from natsume_examples.storage import ExampleDB
 
 metadata = MetaData()
 
@@ -29,12 +29,10 @@ syncs = Table(
 )
 
 
-class OwnersDB(BaseSQLDB):
+class OwnersDB(ExampleDB):
     """The database of the owners; NATSUME_DB_URL_OWNERS_DB."""
 
-    async def create_tables(self) -> None:
-        """Create what is missing."""
-        await self.conn.run_sync(metadata.create_all)
+    metadata = metadata
 
     async def sync_of(self, task_id: str) -> Change | None:
         """What this task has done already."""

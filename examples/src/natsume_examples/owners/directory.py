@@ -4,9 +4,9 @@ import asyncio
 
 from sqlalchemy import Column, Float, Integer, MetaData, String, Table, insert, select, update
 
-from natsume.databases import BaseSQLDB
 from natsume.exceptions import UnretryableError
 from natsume_examples.owners.logic import Owner
+from natsume_examples.storage import ExampleDB
 
 metadata = MetaData()
 
@@ -29,12 +29,10 @@ class UnknownOwner(UnretryableError):
     """The directory knows no such owner; asking again does not help."""
 
 
-class Directory(BaseSQLDB):
+class Directory(ExampleDB):
     """The directory; NATSUME_DB_URL_DIRECTORY."""
 
-    async def create_tables(self) -> None:
-        """Create what is missing."""
-        await self.conn.run_sync(metadata.create_all)
+    metadata = metadata
 
     async def add(self, owner: Owner, *, latency_s: float = 0.0, outages: int = 0) -> None:
         """Make an owner known; each look-up takes `latency_s`, the first `outages` of them fail."""

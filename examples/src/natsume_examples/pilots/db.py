@@ -19,8 +19,8 @@ from sqlalchemy import (
     update,
 )
 
-from natsume.databases import BaseSQLDB
 from natsume_examples.pilots.logic import ACTIVE, NEXT, Element, Status
+from natsume_examples.storage import ExampleDB
 
 metadata = MetaData()
 
@@ -46,12 +46,10 @@ pilots = Table(
 )
 
 
-class PilotsDB(BaseSQLDB):
+class PilotsDB(ExampleDB):
     """The database of the pilots; NATSUME_DB_URL_PILOTS_DB."""
 
-    async def create_tables(self) -> None:
-        """Create what is missing."""
-        await self.conn.run_sync(metadata.create_all)
+    metadata = metadata
 
     async def add(self, many: Iterable[Element]) -> None:
         """Make compute elements known."""

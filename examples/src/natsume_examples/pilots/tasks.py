@@ -62,7 +62,7 @@ class MyPilotTask(BaseTask):
             return task_id
         async with db:
             await db.transition(task_id, Status.FAILED, datetime.now(UTC))
-        raise PilotRefused(f"{self.ce_name} did not take pilot {task_id}")
+        raise PilotRefused(f"{self.ce_name} did not take the pilot")
 
     async def _reserved(self, db: PilotsDB, pilot_id: str) -> Element:
         """The element, with a slot of it reserved for this pilot."""
@@ -71,7 +71,7 @@ class MyPilotTask(BaseTask):
             raise NoFreeSlot(f"{self.vo} has no compute element {self.ce_name}")
         status = await db.status(pilot_id)
         if status is Status.FAILED:
-            raise PilotRefused(f"{self.ce_name} did not take pilot {pilot_id}, at an earlier run")
+            raise PilotRefused(f"{self.ce_name} did not take the pilot, at an earlier run")
         if status is None and not (element.enabled and await db.reserve(pilot_id, element, datetime.now(UTC))):
             raise NoFreeSlot(f"{self.ce_name} has no free slot for {self.vo}")
         return element
