@@ -97,6 +97,7 @@ async def working(
         broker.wire.on_lost.append(worker.intake.doubt)
         try:
             worker.start()
+            await broker.wire.flush()  # its pulls stand
             yield worker
         finally:
             await worker.stop(settings.grace_s)

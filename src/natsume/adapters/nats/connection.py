@@ -43,10 +43,17 @@ async def connect_wire(url: str, security: Security, *, name: str) -> Wire:
 
 async def _connect(wire: Wire, servers: list[str], name: str, options: dict[str, Any]) -> None:
     """Try the first of the servers once; afterwards any of them will do, for ever."""
+    stands = False
+
+    async def on_error(error: Exception) -> None:
+        if not stands:
+            raise error  # else nats-py would go on for ever with what never stood
+        _log.info("the connection to the broker reports: %s", error or type(error).__name__)
+
     await wire.connect(
         servers,
         name=name,
-        error_cb=_on_error,
+        error_cb=on_error,
         pending_size=0,
         dont_randomize=True,
         allow_reconnect=False,
@@ -56,11 +63,8 @@ async def _connect(wire: Wire, servers: list[str], name: str, options: dict[str,
         ping_interval=_PING_INTERVAL_S,
         **options,
     )
+    stands = True
     wire.options["allow_reconnect"] = True
-
-
-async def _on_error(error: Exception) -> None:
-    _log.info("the connection to the broker reports: %s", error or type(error).__name__)
 
 
 def _check(server: str) -> None:

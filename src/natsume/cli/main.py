@@ -1,0 +1,82 @@
+"""The command line: names every command, imports only the one that is called, says each error in one line."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from natsume.cli.errors import say, say_usage
+from natsume.cli.session import connected
+from natsume.exceptions import NatsumeError
+
+COMMANDS: Final[dict[str, str]] = {
+    "dev": "Run everything on this machine: a broker and a worker of each size.",
+    "worker": "Run tasks of one size.",
+    "submit": "Submit a task and print its token.",
+    "call": "Run an actor here and now, in this process.",
+    "tasks": "Show what is known of a task.",
+    "dead": "List and show dead letters.",
+    "lanes": "Show what waits on each lane, and whether that is good.",
+    "actors": "List the actors of this installation, or check them.",
+    "topology": "Create, compare and show the broker's streams and consumers.",
+    "doctor": "Find out what is wrong, and what to do about it.",
+}
+"""Each command is the `app` of the module with its name."""
+
+
+class Commands(TyperGroup):
+    """The commands of the table, each imported when it is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names, in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of this name, with the options that all have."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"natsume.cli.{cmd_name}")
+        return connected(get_command(module.app), cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the table, without importing anything."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code: 0, 1 for an error, 2 for a wrong use."""
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if given == ["--version"]:
+        return _version()
+    group = Commands(
+        name="natsume",
+        help="Natsume runs tasks on NATS JetStream. Every command takes --nats-url and the other options of the"
+        " connection; `natsume COMMAND --help` lists them.",
+        commands=dict.fromkeys(COMMANDS),  # for the near matches of a misspelt name
+        rich_markup_mode=None,
+    )
+    try:
+        code = group.main(given, prog_name="natsume", standalone_mode=False)
+    except typer.TyperException as error:
+        return say_usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except (NatsumeError, Exception) as error:  # noqa: BLE001 - a person reads this, not a traceback
+        return say(error, debug="--debug" in given or bool(os.environ.get("NATSUME_DEBUG")))
+    return code if isinstance(code, int) else 0
+
+
+def _version() -> int:
+    from importlib.metadata import version  # noqa: PLC0415 - nothing else needs it
+
+    typer.echo(f"natsume {version('natsume')}")
+    return 0
