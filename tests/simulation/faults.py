@@ -26,8 +26,12 @@ def lose_answer(sim: "Simulation") -> None:
 
 
 def deliver_twice(sim: "Simulation") -> None:
-    """The broker takes a delivery for lost and brings it again while it is dealt with."""
-    pending = [message for message in sim.world.tasks.values() if message.deadline is not None]
+    """The broker takes a delivery for lost and brings it again while it is dealt with.
+
+    One that is only buffered is not brought again before `ack_wait`, and then its worker doubts it.
+    """
+    open_ones = {run.delivery.sequence for worker in sim.workers for run in worker.runs}
+    pending = [m for m in sim.world.tasks.values() if m.deadline is not None and m.sequence in open_ones]
     worker = sim.some_worker()
     if pending and not worker.draining:
         message = sim.rng.choice(pending)
@@ -70,7 +74,7 @@ def send_again(sim: "Simulation") -> None:
     if sim.sent:
         task, delay_s = sim.rng.choice(sim.sent)
         sim.note(f"a client sends {task.id} again")
-        sim.laws.excuse(task.id)
+        sim.laws.sent_again(task.id)
         if delay_s:
             sim.world.arm(task, sim.world.now + delay_s)
         else:

@@ -58,11 +58,17 @@ class Laws:
         self._excused: Counter[str] = Counter()
         self._armed: set[tuple[str, int]] = set()
         self._marks: defaultdict[tuple[str, int], list[Mark]] = defaultdict(list)
+        self._sent_again: set[str] = set()
         self._interrupted: set[str] = set()
         self._tokens: dict[str, int] = {}
         self.executions: Counter[str] = Counter()
 
     # what happens
+
+    def sent_again(self, task_id: str) -> None:
+        """A client sent its task again: the copies may overtake each other, and only the later one is looked up."""
+        self.excuse(task_id)
+        self._sent_again.add(task_id)
 
     def excuse(self, task_id: str, count: int = 1) -> None:
         """A fault made a copy that may start once more without a mark."""
@@ -74,10 +80,11 @@ class Laws:
             self.excuse(task_id)
         self._armed.add((task_id, hop))
 
-    def opened(self, task_id: str, attempt: int, nonce: str) -> Witness:
+    def opened(self, task_id: str, attempt: int, nonce: str, *, suspect: bool) -> Witness:
         """A copy got its slot."""
-        done = self._world.done(task_id) is not None
-        failed = self._world.failed(task_id, attempt)
+        overtaken = not suspect and task_id in self._sent_again
+        done = not overtaken and self._world.done(task_id) is not None
+        failed = not overtaken and self._world.failed(task_id, attempt)
         return Witness(task_id, attempt, nonce, self._actors[task_id].kind, done, failed)
 
     def executes(self, run: Witness, phase: at.Phase, held: set[str], others_run: bool) -> None:

@@ -100,11 +100,11 @@ class Worker:
         known = actor.known_to(self.number)
         rules = actor.rules(self.name) if known else Rules(task.actor, task.lane, worker=self.name)
         nonce = f"{self.name}-{self._count}"
-        seen = self.laws.opened(task.id, task.attempt, nonce)
-        run = Run(delivery, nonce, rules, actor if known else None, seen)
-        self.runs.append(run)
         aged = self.world.now - max(since, self.extended_at) >= ACK_WAIT_S
         suspect = aged or is_suspect(delivery, self.boot_mark)
+        seen = self.laws.opened(task.id, task.attempt, nonce, suspect=suspect)
+        run = Run(delivery, nonce, rules, actor if known else None, seen)
+        self.runs.append(run)
         locks = known and bool(actor.keys)
         self._tell(run, ev.Opened(self.world.now, nonce, suspect, locks, None if known else _UNKNOWN))
 
@@ -226,6 +226,7 @@ class Worker:
         if isinstance(effect, do.Commit):
             self.laws.sends_commit(run.seen, lost_known=run.lost)
         elif isinstance(effect, do.Isolate):
+            assert self.isolated is not run, "a run that is alone waits to be alone: its worker stands still"
             self.isolating.append(run)
         elif isinstance(effect, do.Acknowledge | do.GiveBack):
             self.laws.closes(run.seen)

@@ -99,10 +99,10 @@ def _looked_up(phase: at.Checking, delivery: Delivery, rules: Rules, event: ev.L
         sentence = f"its worker died {crashes} times while the task ran"
         fault = Fault(Reason.CRASHED, sentence)
         return _commit(outcome.dead(delivery, rules.worker, phase.nonce, fault, event.at, crashes))
-    if crashes:
+    if crashes and not phase.alone:
         return at.Isolating(phase.nonce, history), (do.Isolate(),)
-    if _may_have_started(delivery):
-        return _mark(phase.nonce, delivery, rules, history, event.at)
+    if crashes or _may_have_started(delivery):
+        return _mark(phase, delivery, rules, history, event.at)
     return at.Running(phase.nonce), _EXECUTE
 
 
@@ -120,13 +120,13 @@ def _isolated(phase: at.Isolating, delivery: Delivery, rules: Rules, _: ev.Isola
     """The mark is set when nothing else runs, so that no other's crash is put down to it."""
     started = phase.history.started
     assert started is not None
-    return _mark(phase.nonce, delivery, rules, phase.history, started.at)
+    return _mark(at.Checking(phase.nonce, alone=True), delivery, rules, phase.history, started.at)
 
 
-def _mark(nonce: str, delivery: Delivery, rules: Rules, history: History, now: float) -> Step:
+def _mark(phase: at.Checking, delivery: Delivery, rules: Rules, history: History, now: float) -> Step:
     crashes = 1 + (history.started.crashes if history.started is not None else 0)
-    record = outcome.start(delivery.task, rules.worker, now, nonce, crashes)
-    return at.Marking(nonce, crashes), (do.Mark(record, history.started_seq),)
+    record = outcome.start(delivery.task, rules.worker, now, phase.nonce, crashes)
+    return at.Marking(phase.nonce, crashes, phase.alone), (do.Mark(record, history.started_seq),)
 
 
 @_row(at.Marking, ev.Marked)
@@ -140,7 +140,7 @@ def _marked(phase: at.Marking, _d: Delivery, _r: Rules, event: ev.Marked) -> Ste
 @_row(at.Checking, ev.Uncertain)
 def _look_again(phase: at.Marking | at.Checking, _d: Delivery, _r: Rules, _e: ev.Event) -> Step:
     """Another copy started meanwhile, or the answer is missing: the records know."""
-    return at.Checking(phase.nonce), _LOOK_UP
+    return at.Checking(phase.nonce, phase.alone), _LOOK_UP
 
 
 @_row(at.Running, ev.LeaseGone)

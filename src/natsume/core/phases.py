@@ -18,9 +18,10 @@ class Locking(msgspec.Struct, frozen=True):
 
 
 class Checking(msgspec.Struct, frozen=True):
-    """The records are being read."""
+    """The records are being read; `alone` once it is alone in its worker."""
 
     nonce: str
+    alone: bool = False
 
 
 class Isolating(msgspec.Struct, frozen=True):
@@ -35,6 +36,7 @@ class Marking(msgspec.Struct, frozen=True):
 
     nonce: str
     crashes: int
+    alone: bool = False
 
 
 class Running(msgspec.Struct, frozen=True):
