@@ -1,7 +1,7 @@
 """Natsume: an event-driven actor system on NATS JetStream."""
 
 from natsume.base_task import BaseTask
-from natsume.depends import DBDepends, Depends, NoTransaction, provide
+from natsume.depends import CallbackSpawner, DBDepends, Depends, NoTransaction, provide
 from natsume.enums import Priority, Size
 from natsume.exceptions import (
     ArgumentsError,
@@ -21,6 +21,7 @@ __all__ = [
     "BaseLimiter",
     "BaseLock",
     "BaseTask",
+    "CallbackSpawner",
     "DBDepends",
     "Depends",
     "ExponentialBackoff",

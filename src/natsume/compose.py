@@ -1,5 +1,6 @@
 """Puts the parts together: the only place that knows the runtime and the adapters at once."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
@@ -7,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from natsume.adapters.nats.broker import Broker
+from natsume.adapters.nats.feed import RecordFeed
 from natsume.adapters.nats.lifeline import NatsLifeline
 from natsume.adapters.nats.topology import ensure
 from natsume.client import Client
@@ -14,6 +16,7 @@ from natsume.enums import Size
 from natsume.registry import Registry
 from natsume.runtime.keepalive import Keepalive, Lifeline
 from natsume.runtime.perform import Ports
+from natsume.runtime.reactor import Reactor
 from natsume.runtime.worker import Worker
 from natsume.settings import Settings
 
@@ -86,7 +89,9 @@ async def working(
 ) -> AsyncIterator[Worker]:
     """A worker that runs until the block ends, and then stops within the grace period."""
     async with connected(settings, name=f"natsume worker {settings.worker}") as broker:
-        ports = Ports(broker.records, broker.outgoing, broker.leases, broker.now, lambda: broker.boot_mark)
+        ports = Ports(
+            broker.records, broker.outgoing, broker.leases, broker.chunks, broker.now, lambda: broker.boot_mark
+        )
         worker = Worker(ports, broker.deliveries, registry, settings, size, concurrency)
 
         async def lifeline() -> Lifeline:
@@ -103,6 +108,21 @@ async def working(
             await worker.stop(settings.grace_s)
             await keepalive.stop()
             await _dispose_engines()
+
+
+@asynccontextmanager
+async def conducting(settings: Settings) -> AsyncIterator[None]:
+    """A conductor that does its duties until the block ends; any number may run."""
+    async with connected(settings, name=f"natsume conductor {settings.worker}") as broker:
+        feed = RecordFeed(broker.wire)
+        reactor = Reactor(feed, broker.joins, broker.chunks, broker.outgoing, lambda: broker.records_mark)
+        duty = asyncio.create_task(reactor.run())
+        try:
+            yield
+        finally:
+            feed.close()
+            duty.cancel()
+            await asyncio.gather(duty, return_exceptions=True)
 
 
 async def _dispose_engines() -> None:

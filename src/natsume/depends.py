@@ -2,11 +2,24 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from natsume.base_task import BaseTask
 from natsume.exceptions import UsageError
+from natsume.model.record import When
 
-__all__ = ["DBDepends", "Depends", "NoTransaction", "Provider", "given", "is_given", "provide", "provider_of"]
+__all__ = [
+    "CallbackSpawner",
+    "DBDepends",
+    "Depends",
+    "NoTransaction",
+    "Provider",
+    "Spawner",
+    "given",
+    "is_given",
+    "provide",
+    "provider_of",
+]
 
 T = TypeVar("T")
 
@@ -73,3 +86,41 @@ def given(cls: type[T]) -> type[T]:
 def is_given(cls: object) -> bool:
     """Whether the runtime gives each task its instance of this type."""
     return isinstance(cls, type) and cls in _given
+
+
+class Spawner(Protocol):
+    """What takes a group of children for the commit of the task that runs."""
+
+    async def spawn_with_callback(
+        self,
+        children: Iterable[object],
+        callback: object,
+        *,
+        on_failure: object | None = None,
+        when: When = When.ALL_SUCCEEDED,
+    ) -> str:
+        """Take a group; the id of its join."""
+        ...
+
+
+@given
+class CallbackSpawner:
+    """Spawns children and a callback that runs once after all of them; injected by bare annotation."""
+
+    def __init__(self, spawner: Spawner) -> None:
+        self._spawner = spawner
+
+    async def spawn_with_callback(
+        self,
+        children: Iterable[BaseTask],
+        callback: BaseTask,
+        *,
+        on_failure: BaseTask | None = None,
+        when: When = When.ALL_SUCCEEDED,
+    ) -> str:
+        """Take children and a callback for this task's commit; returns the id of their join.
+
+        The callback runs after all members succeeded, or with ALL_DONE after all ended; `on_failure` runs
+        once when the first member fails for good. An empty group calls back at once.
+        """
+        return await self._spawner.spawn_with_callback(children, callback, on_failure=on_failure, when=when)

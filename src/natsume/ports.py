@@ -9,7 +9,8 @@ from typing import Protocol
 import msgspec
 
 from natsume.core.delivery import Delivery
-from natsume.model.record import Done, Failed, History, Started, Submitted
+from natsume.core.join import Join
+from natsume.model.record import Chunk, Done, Failed, History, Started, Submitted
 from natsume.model.status import Status
 from natsume.model.subject import Lane
 from natsume.model.task import Task
@@ -129,4 +130,57 @@ class Inquiries(Protocol):
 
     async def ended(self, task_id: str) -> Done:
         """The done record of a task, as soon as it stands."""
+        ...
+
+
+class DoneDelivery(msgspec.Struct):
+    """A done record in a reactor's hands; `record` is None if it cannot be read."""
+
+    record: Done | None
+    token: bytes
+    sequence: int
+    delivered: int
+
+
+class DoneFeed(Protocol):
+    """Done records from which something follows, each until it is acknowledged."""
+
+    async def batch(self, count_max: int) -> list[DoneDelivery]:
+        """At least one, as soon as there is one."""
+        ...
+
+    def acknowledge(self, delivery: DoneDelivery) -> None:
+        """Say that all that follows from a record is stored."""
+        ...
+
+    def extend(self, delivery: DoneDelivery) -> None:
+        """Say that it is still being dealt with."""
+        ...
+
+
+class Joins(Protocol):
+    """The joins, each changed by compare-and-set."""
+
+    async def open(self, joins: Sequence[Join]) -> None:
+        """Store joins that are not there yet."""
+        ...
+
+    async def read(self, ids: Sequence[str]) -> dict[str, tuple[Join, int]]:
+        """The joins of these ids that there are, with their revisions."""
+        ...
+
+    async def update(self, join: Join, revision: int) -> int | None:
+        """Store a join if its revision is still this; the new revision, or None."""
+        ...
+
+
+class Chunks(Protocol):
+    """Children that are written before their parent's commit."""
+
+    async def write(self, task_id: str, nonce: str, number: int, chunk: Chunk) -> None:
+        """Store a chunk of a run's children."""
+        ...
+
+    async def read(self, task_id: str, nonce: str, number: int) -> Chunk:
+        """A chunk that a done record names."""
         ...

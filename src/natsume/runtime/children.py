@@ -1,71 +1,114 @@
 """What `schedule()` does inside a task: children are collected, and follow from its commit."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 
 from natsume.exceptions import UsageError
 from natsume.model import limits
-from natsume.model.record import Child
+from natsume.model.record import Child, Chunk, Group, When
 from natsume.model.task import Task
 from natsume.registry import Registry
 
 Submit = Callable[[Task, float | None], Awaitable[None]]
 """Takes a task and when it is due (Unix seconds, None for now)."""
 
+WriteChunk = Callable[[int, Chunk], Awaitable[None]]
+"""Takes the number of a chunk of this run, and the chunk."""
 
-def child_id(parent_id: str, index: int) -> str:
+
+def child_id(parent_id: str, index: int | str) -> str:
     """The id of a parent's child, the same at every attempt: 32 hex digits."""
     return hashlib.blake2b(f"{parent_id}/{index}".encode(), digest_size=16).hexdigest()
 
 
 class Children:
-    """The scheduler that is bound while one task runs."""
+    """The scheduler that is bound while one task runs; memory is bounded, for chunks are written as they fill."""
 
-    __slots__ = ("_count", "_parent", "_registry", "_size", "_submit", "collected")
-
-    def __init__(self, registry: Registry, parent: Task, submit: Submit) -> None:
+    def __init__(self, registry: Registry, parent: Task, submit: Submit, write_chunk: WriteChunk) -> None:
         self._registry = registry
         self._parent = parent
         self._submit = submit
+        self._write_chunk = write_chunk
         self._count = 0
         self._size = 0
+        self.chunks = 0
         self.collected: list[Child] = []
+        self.groups: list[Group] = []
 
     async def schedule(self, task: object, *, at: datetime | None, labels: Mapping[str, str] | None, now: bool) -> str:
         """Take a child; it becomes visible with the parent's commit, or at once with `now`."""
+        child = self._child(task, at, labels)
+        if now:
+            await self._submit(self._task(child), child.at)
+        else:
+            await self._collect(child)
+        return child.id
+
+    async def spawn_with_callback(
+        self,
+        children: Iterable[object],
+        callback: object,
+        *,
+        on_failure: object | None = None,
+        when: When = When.ALL_SUCCEEDED,
+    ) -> str:
+        """Take children and what is to run once after all of them; the id of their join."""
+        join, first = child_id(self._parent.id, f"join-{len(self.groups)}"), self._count
+        for member, task in enumerate(children):
+            await self._collect(replace(self._child(task, None, None), join=join, member=member))
+        total = self._count - first
+        if total > limits.MEMBERS_MAX:
+            raise UsageError(f"{self._parent.actor}: a group of {total} is too large; {limits.MEMBERS_MAX} is the most")
+        self.groups.append(
+            Group(
+                join,
+                total,
+                first,
+                self._callback(callback, join, "callback"),
+                self._callback(on_failure, join, "failure") if on_failure is not None else None,
+                when,
+            )
+        )
+        return join
+
+    def _callback(self, task: object, join: str, name: str) -> Child:
+        # Its id comes from the join's, so that it does not move when other children are added.
+        child = replace(self._child(task, None, None), id=child_id(join, name))
+        self._count -= 1
+        return child
+
+    def _child(self, task: object, at: datetime | None, labels: Mapping[str, str] | None) -> Child:
         actor = self._registry.of(task)
-        body = actor.arguments.check(task)
         child = Child(
             child_id(self._parent.id, self._count),
             actor.name,
             str(actor.lane),
-            msgspec.Raw(body),
+            msgspec.Raw(actor.arguments.check(task)),
             at.timestamp() if at else None,
             dict(labels) if labels else None,
         )
         self._count += 1
-        if now:
-            await self._submit(self._task(child, body), child.at)
-            return child.id
-        self._size += len(msgspec.json.encode(child))
-        if self._size > limits.CHILDREN_IN_RECORD_MAX:
-            raise UsageError(
-                f"{self._parent.actor}: {self._count} children need {self._size} bytes in its done record, "
-                f"which holds {limits.CHILDREN_IN_RECORD_MAX}; schedule fewer or smaller ones from one task"
-            )
-        self.collected.append(child)
-        return child.id
+        return child
 
-    def _task(self, child: Child, body: bytes) -> Task:
+    async def _collect(self, child: Child) -> None:
+        self.collected.append(child)
+        self._size += len(child.arguments) + _OVERHEAD + (len(str(child.labels)) if child.labels else 0)
+        if self._size >= limits.CHUNK_MAX:
+            chunk, self.collected, self._size = Chunk(tuple(self.collected)), [], 0
+            await self._write_chunk(self.chunks, chunk)
+            self.chunks += 1
+
+    def _task(self, child: Child) -> Task:
         parent = self._parent
         return Task(
             child.id,
             child.actor,
             self._registry.find(child.actor).lane,
-            body,
+            bytes(child.arguments),
             parent=parent.id,
             root=parent.root or parent.id,
             owner=parent.owner,
@@ -73,3 +116,7 @@ class Children:
             trace=parent.trace,
             labels=child.labels,
         )
+
+
+_OVERHEAD = 200
+"""What a child's id, actor, lane and join take in a record beside its arguments, about."""

@@ -50,7 +50,7 @@ async def execute(
         sentence = f"its result is {len(result)} bytes long; at most {limits.RESULT_MAX} are kept"
         return _raised(run, actor, UnretryableError(sentence), now())
     _log.debug("completed %s", task.id)
-    return ev.Returned(run.started_at, now(), result, children.collected)
+    return ev.Returned(run.started_at, now(), result, children.collected, children.groups, children.chunks)
 
 
 async def _call(run: Run, actor: Actor, given: Mapping[type, Any]) -> bytes:

@@ -5,10 +5,12 @@ from typing import Any
 
 from natsume.core import events as ev
 from natsume.core.delivery import Rules, is_suspect
+from natsume.depends import CallbackSpawner
 from natsume.exceptions import ArgumentsError, Unparsable
 from natsume.given import HeldLocks, TaskInfo
 from natsume.model.task import Fault, Reason
 from natsume.registry import Actor, Registry
+from natsume.runtime.children import Children
 from natsume.runtime.run import Run
 from natsume.settings import Settings
 
@@ -59,7 +61,7 @@ class Opening:
         return Rules(task.actor, task.lane, ack_wait_s=settings.ack_wait_s, worker=settings.worker)
 
 
-def given(run: Run) -> dict[type, Any]:
+def given(run: Run, children: Children) -> dict[type, Any]:
     """What the worker itself can inject; most tasks ask for nothing."""
     if run.actor is None or run.actor.plan.empty:
         return {}
@@ -75,7 +77,11 @@ def given(run: Run) -> dict[type, Any]:
         task.parent,
         task.labels,
     )
-    return {TaskInfo: info, HeldLocks: HeldLocks({lease.key: lease.token for lease in run.leases})}
+    return {
+        TaskInfo: info,
+        HeldLocks: HeldLocks({lease.key: lease.token for lease in run.leases}),
+        CallbackSpawner: CallbackSpawner(children),
+    }
 
 
 def _read_arguments(run: Run, actor: Actor) -> Fault | None:

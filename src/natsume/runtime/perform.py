@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 from natsume.core import effects as do
@@ -10,7 +11,7 @@ from natsume.core import events as ev
 from natsume.core import outcome
 from natsume.core.attempt import step
 from natsume.exceptions import BrokerError
-from natsume.ports import Deliveries, Held, Leases, Outgoing, Records
+from natsume.ports import Chunks, Deliveries, Held, Leases, Outgoing, Records
 from natsume.registry import Registry
 from natsume.runtime.children import Children
 from natsume.runtime.execute import execute
@@ -42,12 +43,14 @@ class Ports:
         records: Records,
         outgoing: Outgoing,
         leases: Leases,
+        chunks: Chunks,
         now: Callable[[], float],
         boot_mark: Callable[[], int],
     ) -> None:
         self.records = records
         self.outgoing = outgoing
         self.leases = leases
+        self.chunks = chunks
         self.now = now
         self.boot_mark = boot_mark
         self.deliveries: Deliveries
@@ -162,8 +165,10 @@ class Performer:
             return ev.Interrupted(self._ports.now(), self._ports.now())
         if run.delivery.task.tracked and not run.noted:
             self.note(run)
-        children = Children(self._registry, run.delivery.task, self._submit_child)
-        return await execute(run, children, given(run), self._ports.now)
+        task = run.delivery.task
+        write_chunk = partial(self._ports.chunks.write, task.id, run.nonce)
+        children = Children(self._registry, task, self._submit_child, write_chunk)
+        return await execute(run, children, given(run, children), self._ports.now)
 
     async def _submit_child(self, task: Any, due: float | None) -> None:
         if due is None:

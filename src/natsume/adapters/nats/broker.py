@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from natsume.adapters.nats import joins
 from natsume.adapters.nats.connection import connect_wire
 from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.inquiries import StreamInquiries
@@ -29,6 +30,13 @@ EVERYTHING_IS_SUSPECT: Final = 2**63
 _STREAM_NOT_FOUND: Final = 10059
 
 
+class BootMark(msgspec.Struct, frozen=True):
+    """The last sequences that were stored before the broker's present run."""
+
+    tasks: int
+    records: int
+
+
 class Broker:
     """The ports over one connection; made by `connect`, ended by `close`."""
 
@@ -41,9 +49,12 @@ class Broker:
         self.records = StreamRecords(self.publisher, self._records_reader)
         self.outgoing = StreamOutgoing(self.publisher)
         self._tasks_reader = DirectReader(wire, TASKS)
+        self._joins_reader = DirectReader(wire, f"KV_{joins.BUCKET}")
+        self.joins = joins.KvJoins(self.publisher, self._joins_reader)
+        self.chunks = joins.RecordChunks(self.publisher, self._records_reader)
         self.inquiries = StreamInquiries(wire, self._records_reader, self._tasks_reader)
         self.leases = KvLeases(self.publisher, self._locks_reader, self.request)
-        self.boot_mark = EVERYTHING_IS_SUSPECT
+        self.boot_mark = self.records_mark = EVERYTHING_IS_SUSPECT
         self._offset_s = 0.0
         self._created = "0"
         self._refreshing: asyncio.Task[None] | None = None
@@ -75,7 +86,9 @@ class Broker:
         self._offset_s = datetime.fromisoformat(info["ts"]).timestamp() - middle
         created = datetime.fromisoformat(info["created"])
         self._created = f"{int(created.timestamp() * 1e6):x}"
-        self.boot_mark = await self._mark(info["state"]["last_seq"])
+        records = await self.stream_info(RECORDS)
+        mark = await self._mark(BootMark(info["state"]["last_seq"], records["state"]["last_seq"]))
+        self.boot_mark, self.records_mark = mark.tasks, mark.records
 
     async def stream_info(self, stream: str, **query: object) -> dict[str, Any]:
         """The server's description of a stream; raises BrokerError where there is none."""
@@ -100,25 +113,26 @@ class Broker:
         self._records_reader.close()
         self._locks_reader.close()
         self._tasks_reader.close()
+        self._joins_reader.close()
         await self.wire.close()
 
-    async def _mark(self, last_sequence: int) -> int:
+    async def _mark(self, mark: BootMark) -> BootMark:
         key = kv("config", f"boot.{self.wire.server_id}")
         fence = b"Nats-Expected-Last-Subject-Sequence: 0\r\n"
         try:
-            await self.publisher.publish(key.encode(), fence, b"%d" % last_sequence)
+            await self.publisher.publish(key.encode(), fence, msgspec.json.encode(mark))
         except BrokerError as error:
             if error.code != WRONG_LAST_SEQUENCE:
                 raise
             reader = DirectReader(self.wire, "KV_config")
             try:
-                return int((await reader.last([key]))[0].body)
+                return msgspec.json.decode((await reader.last([key]))[0].body, type=BootMark)
             finally:
                 reader.close()
-        return last_sequence
+        return mark
 
     def _on_lost(self) -> None:
-        self.boot_mark = EVERYTHING_IS_SUSPECT
+        self.boot_mark = self.records_mark = EVERYTHING_IS_SUSPECT
         _log.warning("the connection to the broker is lost; reconnecting")
 
     def _on_restored(self) -> None:

@@ -61,10 +61,9 @@ class StreamOutgoing:
 
 
 def _ready(task: Task, resent: bool) -> tuple[bytes, bytes]:
-    """Subject and headers; a resent task has no message id, for the worker looks it up anyway."""
-    headers = task_headers(task, resent=resent)
-    if not resent:
-        headers = b"Nats-Msg-Id: %b\r\n%b" % (task.id.encode(), headers)
+    """Subject and headers. The message id saves a copy where the server remembers it, and proves nothing."""
+    message_id = f"{task.id}.{task.hop}" if task.hop else task.id
+    headers = b"Nats-Msg-Id: %b\r\n%b" % (message_id.encode(), task_headers(task, resent=resent))
     return task_subject(task).encode(), headers
 
 

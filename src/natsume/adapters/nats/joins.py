@@ -1,0 +1,72 @@
+"""Joins in their bucket, and children in chunks (ports Joins and Chunks)."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from natsume.adapters.nats.direct import DirectReader
+from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
+from natsume.core.join import Join
+from natsume.exceptions import BrokerError
+from natsume.model import limits, subject
+from natsume.model.record import Chunk
+
+BUCKET: Final = "joins"
+_FENCE: Final = b"Nats-Expected-Last-Subject-Sequence: %d\r\n"
+_TTL: Final = b"Nats-TTL: %ds\r\n" % limits.START_TTL_S
+_PAGE: Final = 500
+
+
+class KvJoins:
+    """The joins of the bucket."""
+
+    def __init__(self, publisher: Publisher, reader: DirectReader) -> None:
+        self._publisher = publisher
+        self._reader = reader
+
+    async def open(self, joins: Sequence[Join]) -> None:
+        """Store joins that are not there yet."""
+        await asyncio.gather(*(self.update(join, 0) for join in joins))
+
+    async def read(self, ids: Sequence[str]) -> dict[str, tuple[Join, int]]:
+        """The joins of these ids that there are, with their revisions."""
+        found: dict[str, tuple[Join, int]] = {}
+        for at in range(0, len(ids), _PAGE):
+            names = [subject.kv(BUCKET, join_id) for join_id in ids[at : at + _PAGE]]
+            for stored in await self._reader.last(names):
+                if stored.body:
+                    join = msgspec.json.decode(stored.body, type=Join)
+                    found[join.id] = (join, stored.sequence)
+        return found
+
+    async def update(self, join: Join, revision: int) -> int | None:
+        """Store a join if its revision is still this; the new revision, or None."""
+        name = subject.kv(BUCKET, join.id).encode()
+        try:
+            return await self._publisher.publish(name, _FENCE % revision, msgspec.json.encode(join))
+        except BrokerError as error:
+            if error.code != WRONG_LAST_SEQUENCE:
+                raise
+            return None
+
+
+class RecordChunks:
+    """Chunks of children in RECORDS; those that no done record names expire."""
+
+    def __init__(self, publisher: Publisher, reader: DirectReader) -> None:
+        self._publisher = publisher
+        self._reader = reader
+
+    async def write(self, task_id: str, nonce: str, number: int, chunk: Chunk) -> None:
+        """Store a chunk of a run's children."""
+        name = subject.chunk(nonce, number, task_id).encode()
+        await self._publisher.publish(name, _TTL, msgspec.json.encode(chunk))
+
+    async def read(self, task_id: str, nonce: str, number: int) -> Chunk:
+        """A chunk that a done record names."""
+        found = await self._reader.last([subject.chunk(nonce, number, task_id)])
+        if not found:
+            raise BrokerError(f"chunk {number} of the children of {task_id} is not there (yet)")
+        return msgspec.json.decode(found[0].body, type=Chunk)
