@@ -61,9 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name="natsume",
         help="Natsume runs tasks on NATS JetStream. Every command takes --nats-url and the other options of the"
         " connection; `natsume COMMAND --help` lists them.",
-        commands=dict.fromkeys(COMMANDS),  # for the near matches of a misspelt name
         rich_markup_mode=None,
     )
+    group.commands = dict.fromkeys(COMMANDS, group)  # names alone, for the near matches of a misspelt one
     try:
         code = group.main(given, prog_name="natsume", standalone_mode=False)
     except typer.TyperException as error:

@@ -16,6 +16,7 @@ class Parent:
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
+        self._socket.set_inheritable(False)
         threading.Thread(target=self._watch, name="natsume-parent", daemon=True).start()
 
     def ready(self) -> None:

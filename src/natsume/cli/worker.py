@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import os
-import signal
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -12,13 +11,13 @@ import typer
 from natsume.cli.errors import Problems
 from natsume.cli.parent import Parent
 from natsume.cli.session import new_app, session_of
+from natsume.cli.signals import stop_on_signals
 from natsume.enums import Size
 from natsume.model import limits
 from natsume.registry import Registry
 from natsume.settings import Settings
 
 _log = logging.getLogger(__name__)
-_INTERRUPTED: Final = 130
 
 app = new_app()
 
@@ -96,7 +95,7 @@ async def _work(
     from natsume.adapters.nats.ack_wait import agree  # noqa: PLC0415 - `--help` need not load the broker
     from natsume.compose import connected, working  # noqa: PLC0415
 
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     async with connected(settings, name=f"natsume worker {settings.worker}") as broker:
         agreed = await agree(broker.request, size, settings.ack_wait_s if wanted else None)
     settings = msgspec.structs.replace(settings, ack_wait_s=agreed)
@@ -109,21 +108,3 @@ async def _work(
         await stop.wait()
         _log.info("worker stopping: it finishes what runs within %g s", settings.grace_s)
     _log.info("worker stopped")
-
-
-def _stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM or SIGINT sets; a second SIGINT ends the process, whatever blocks it."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    interrupts = 0
-
-    def handle(number: int, _frame: object) -> None:
-        nonlocal interrupts
-        interrupts += number == signal.SIGINT
-        if interrupts > 1:
-            os._exit(_INTERRUPTED)
-        loop.call_soon_threadsafe(stop.set)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
-    return stop
