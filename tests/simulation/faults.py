@@ -45,10 +45,9 @@ def crash_broker(sim: "Simulation") -> None:
     share = sim.rng.random()
     for message in sim.world.tasks.values():
         sim.laws.excuse(message.task.id)
-    for name, schedule in sim.world.later.items():
-        if schedule.fired:
-            sim.note(f"{name} will fire twice")
-            sim.laws.excuse(schedule.task.id)
+    for name in sorted(sim.world.purges & sim.world.later.keys()):
+        sim.note(f"{name} will fire twice")
+        sim.laws.excuse(sim.world.later[name].task.id)
     for message in sim.world.crash(lambda: sim.rng.random() < share):
         sim.note(f"seq {message.sequence}, acknowledged, comes back")
         sim.laws.excuse(message.task.id)
@@ -62,10 +61,10 @@ def crash_broker(sim: "Simulation") -> None:
 
 def fire_twice(sim: "Simulation") -> None:
     """A schedule sends its task once more than it should."""
-    due = [name for name, schedule in sim.world.later.items() if schedule.at <= sim.world.now]
-    if due:
-        name = sim.rng.choice(due)
-        sim.note(f"{name} fires once too often")
+    fired = sorted(sim.world.purges & sim.world.later.keys())
+    if fired:
+        name = sim.rng.choice(fired)
+        sim.note(f"{name} fires once more")
         sim.laws.excuse(sim.world.fire(name).task.id)
 
 

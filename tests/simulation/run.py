@@ -15,9 +15,10 @@ from .planted import NOTHING, Planted
 from .worker import EVERYTHING_IS_SUSPECT, Worker
 from .world import World
 
-_TURNS_PER_TASK = 45
+_TURNS_PER_TASK = 50
 _QUIET_ROUNDS_MAX = 3_000
 _TICKS_S = (0.1, 0.5, 1.0, 2.0, 10.0)
+_TEMPI = (0.03, 0.08, 0.2)
 _FAULT_RATES = (0.0, 0.01, 0.03, 0.08, 0.2)
 
 
@@ -44,6 +45,7 @@ class Simulation:
         self._unsent = list(self.scenario.tasks)
         self._names = 0
         self.workers = [self._worker(number) for number in range(self.scenario.workers)]
+        self._tempo = rng.choice(_TEMPI)
         self._faults = [fault for fault in faults.ALL if rng.random() < 0.5]
         self._fault_rate = rng.choice(_FAULT_RATES) if self._faults else 0.0
 
@@ -94,19 +96,20 @@ class Simulation:
         if chance < self._fault_rate:
             rng.choice(self._faults)(self)
             return
-        chance = rng.random()
-        if chance < 0.70:
-            self._work(self.some_worker())
-        elif chance < 0.82:
-            self._deliver(self.some_worker())
-        elif chance < 0.88:
-            self._submit()
-        elif chance < 0.93:
-            self._schedules()
-        elif chance < 0.94 and self.floating:
-            self._late_ack()
-        else:
+        if rng.random() < self._tempo:
             self._tick(rng.choice(_TICKS_S))
+            return
+        chance = rng.random()
+        if chance < 0.74:
+            self._work(self.some_worker())
+        elif chance < 0.86:
+            self._deliver(self.some_worker())
+        elif chance < 0.92:
+            self._submit()
+        elif chance < 0.98 or not self.floating:
+            self._schedules()
+        else:
+            self._late_ack()
 
     def _work(self, worker: Worker) -> None:
         """One step of one worker: open, advance, learn of a loss, note a start, refresh, end a drain."""
@@ -173,14 +176,16 @@ class Simulation:
             self.world.submit(task, resent=False)
 
     def _schedules(self) -> bool:
-        due = [name for name, schedule in self.world.later.items() if schedule.at <= self.world.now]
-        if not due:
+        due = self.world.due()
+        purges = sorted(self.world.purges)
+        if not due and not purges:
             return False
-        name = self.rng.choice(due)
-        if self.world.later[name].fired:
+        if purges and (not due or self.rng.random() < 0.5):
+            name = self.rng.choice(purges)
             self.world.purge(name)
             self.note(f"{name} is purged")
         else:
+            name = self.rng.choice(due)
             self.note(f"{name} fires as seq {self.world.fire(name).sequence}")
         return True
 

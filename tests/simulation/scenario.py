@@ -62,7 +62,7 @@ def draw(rng: Random) -> Scenario:
             rounds=rounds,
             retries_max=rounds + rng.randint(0, 1) if kind == "flaky" else rng.randint(0, 2),
             keys=rng.choice(((), (), ("a",), ("a",), ("b",), ("a", "b"))),
-            drop_on_shutdown=rng.random() < 0.15,
+            drop_on_shutdown=rng.random() < 0.3,
             dlq_eligible=rng.random() < 0.5,
         )
         actors[actor.name] = actor

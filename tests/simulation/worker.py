@@ -127,12 +127,15 @@ class Worker:
     def keep_alive(self) -> None:
         """Extend what is in hand and renew what is held, if that gets through."""
         now = self.world.now
-        if self.stalled_until > now or self.mute_until > now:
+        if self.stalled_until > now:
             return
+        heard = self.mute_until <= now
         for run in self.runs:
-            for key, lock in list(run.leases.items()):
-                if self.world.renew(key, lock.revision) is None:
+            for key, lock in run.leases.items():
+                if lock.until <= now or (heard and self.world.renew(key, lock.revision) is None):
                     run.lost_untold = not run.lost
+        if not heard:
+            return
         if now - self.extended_at >= ACK_WAIT_S:
             self.doubt()
         self.extended_at = now

@@ -28,11 +28,10 @@ class Message(msgspec.Struct):
 
 
 class Schedule(msgspec.Struct):
-    """A task that lies on its `later` subject; once `fired`, its ready copy stands and the purge is due."""
+    """A task that lies on its `later` subject until its time."""
 
     task: Task
     at: float
-    fired: bool = False
 
 
 class Stored(msgspec.Struct):
@@ -73,6 +72,7 @@ class World:
         self.removed: dict[int, Message] = {}
         self.message_ids: dict[str, int] = {}
         self.later: dict[str, Schedule] = {}
+        self.purges: set[str] = set()
         self.records: dict[str, Stored] = {}
         self.locks: dict[str, Lock] = {}
         self.last_sequence = 0
@@ -102,14 +102,19 @@ class World:
         """Where the schedule of this hop lies."""
         return subject.later(task.id, task.hop if self.options.hop_in_subject else 0)
 
+    def due(self) -> list[str]:
+        """Subjects whose schedule is due and has not fired."""
+        now = self.now
+        return [name for name, lies in self.later.items() if lies.at <= now and name not in self.purges]
+
     def fire(self, name: str) -> Message:
-        """First half of a firing: store the ready copy."""
-        schedule = self.later[name]
-        schedule.fired = True
-        return self._ready(schedule.task, fired=True)
+        """First half of a firing: store the ready copy; the purge is due."""
+        self.purges.add(name)
+        return self._ready(self.later[name].task, fired=True)
 
     def purge(self, name: str) -> None:
         """Second half of a firing: purge whatever lies on the subject by now."""
+        self.purges.remove(name)
         self.later.pop(name, None)
 
     def deliver(self, message: Message) -> None:
@@ -254,8 +259,7 @@ class World:
             self.tasks[message.sequence] = message
             message.delivered, message.deadline = 0, None
         self.message_ids = {i: sequence for i, sequence in self.message_ids.items() if sequence in self.tasks}
-        for schedule in self.later.values():
-            schedule.fired = False
+        self.purges.clear()
         return back
 
     def boot_mark(self) -> int:
