@@ -1,0 +1,97 @@
+"""The code of the how-tos is a package of files that runs as the pages say."""
+
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from natsume.adapters.nats.embedded import EmbeddedServer
+from natsume.compose import connect, working
+from natsume.registry import Registry
+from natsume.settings import Settings
+
+HOWTO = Path(__file__).parents[2] / "docs" / "howto"
+FILE = re.compile(r"```python\n# (\S+\.py)\n(.*?)```", re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """The files that the pages name, importable."""
+    root = tmp_path_factory.mktemp("howto")
+    for page in HOWTO.glob("*.md"):
+        for name, code in FILE.findall(page.read_text()):
+            path = root / name
+            path.parent.mkdir(exist_ok=True)
+            assert not path.exists(), name
+            path.write_text(code)
+    sys.path.insert(0, str(root))
+    yield root
+    sys.path.remove(str(root))
+
+
+@pytest.mark.parametrize("page", ["write-an-actor.md"])
+def test_the_other_code_compiles(page):
+    for code in re.findall(r"```python\n(.*?)```", (HOWTO / page).read_text(), re.DOTALL):
+        compile(code, page, "exec")
+
+
+def test_the_actors_can_be_actors(package):
+    from mail.policy import NextMorning
+    from mail.refuse import Deliver
+    from mail.tasks import SendMail
+    from shop.tasks import ShipOrder
+    from stock.tasks import TakeFromStock
+
+    actors = {"a:A": ShipOrder, "a:B": SendMail, "a:C": Deliver, "a:D": TakeFromStock}
+    assert [actor.needs_locks for actor in Registry.of_classes(actors).actors] == [True, False, False, True]
+    delays = [SendMail.retry_policy.delay_s(retry) for retry in (1, 2, 3, 4)]
+    assert delays == [10, 20, 40, None]
+
+    class Fixed(NextMorning):
+        def now(self):
+            return datetime(2026, 11, 21, 17, 5, tzinfo=UTC)
+
+    assert Fixed().schedule_retry(1, OSError()) == datetime(2026, 11, 22, 6, tzinfo=UTC)
+    assert (Fixed().schedule_retry(2, OSError()), Fixed().schedule_retry(1, ValueError())) == (None, None)
+
+
+def test_the_tests_pass(package):
+    (package / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
+    names = [name for name in os.listdir(package) if name.startswith("test_")]
+    assert len(names) == 2
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *names],
+        cwd=package,
+        env=os.environ | {"PYTHONPATH": str(package)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "4 passed" in run.stdout
+
+
+async def test_a_late_holder_writes_nothing(package, tmp_path, monkeypatch):
+    from stock.db import StockDB
+    from stock.tasks import TakeFromStock, TakeTwice
+
+    monkeypatch.setenv("NATSUME_DB_URL_STOCK_DB", f"sqlite+aiosqlite:///{tmp_path}/stock.db")
+    page = (HOWTO / "share-a-database.md").read_text()
+    (create,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    registry = Registry.of_classes({"stock:TakeFromStock": TakeFromStock, "stock:TakeTwice": TakeTwice})
+    with EmbeddedServer() as server:
+        settings = Settings(nats_url=server.url, ack_wait_s=2.0, grace_s=2.0)
+        async with working(settings, registry), connect(settings=settings, registry=registry) as client:
+            async with StockDB.transaction() as db:
+                await db.conn.execute(text(create))
+                await db.conn.execute(text("INSERT INTO stock VALUES ('pen', 5, 0)"))
+            taken = [await client.result(await client.submit(cls("pen"))) for cls in (TakeFromStock, TakeTwice)]
+            async with StockDB.transaction() as db:
+                left, fence = (await db.conn.execute(text("SELECT left_over, fence FROM stock"))).one()
+                late = await db.take("pen", fence - 1)
+    assert (taken, left, late) == ([True, True], 2, False)
