@@ -51,18 +51,18 @@ class Plan:
     tasks: tuple[Planned, ...]
 
 
-def small_plan(quick: int = 180, slow: int = 12) -> Plan:
+def small_plan(quick: int = 200, slow: int = 12) -> Plan:
     """Quick and slow owners, flaky ones and unknown ones, one much wanted owner, and elements of every kind."""
     slow_ones = [Entry(f"slow-{n}", latency_s=SLOW_S) for n in range(slow)]
     quick_ones = [Entry(f"owner-{n}") for n in range(quick)]
     flaky = [Entry(f"flaky-{n}", outages=1 + n % 2) for n in range(4)]
     down = [Entry(f"down-{n}", outages=99) for n in range(2)]
-    wanted = Entry("wanted", latency_s=0.05)
+    wanted = Entry("wanted")
     tasks = [
         *(Planned(SyncOwnersTask(entry.name), _COMPLETED) for entry in slow_ones),
         *(Planned(HurriedSyncOwnersTask(entry.name), _COMPLETED) for entry in flaky),
         *(Planned(HurriedSyncOwnersTask(entry.name), _FAILED) for entry in down),
-        *(Planned(SyncOwnersTask("wanted"), _COMPLETED) for _ in range(8)),
+        *(Planned(SyncOwnersTask("wanted"), _COMPLETED) for _ in range(4)),
         *(Planned(SyncOwnersTask(f"unknown-{n}"), _FAILED) for n in range(3)),
         *_pilots(),
         *(Planned(SyncOwnersTask(entry.name), _COMPLETED) for entry in quick_ones),
@@ -80,7 +80,7 @@ _ELEMENTS = (
 
 
 def _pilots() -> Iterator[Planned]:
-    for _ in range(3):
+    for _ in range(2):
         yield from (Planned(MyPilotTask(f"element-{n}"), _COMPLETED) for n in range(20))
-    for name, count, expected in (("full", 4, None), ("off", 2, _FAILED), ("broken", 2, _FAILED), ("moody", 6, None)):
+    for name, count, expected in (("full", 3, None), ("off", 2, _FAILED), ("broken", 2, _FAILED), ("moody", 4, None)):
         yield from (Planned(MyPilotTask(name), expected) for _ in range(count))

@@ -67,7 +67,7 @@ class Watch:
 
     def _on_started(self, started: Started) -> None:
         self.runs_on[started.id] = started.worker
-        if started.crashes:
+        if started.id in self.interrupted:
             self._log.line("again", f"{self.label(started.id)} starts again, on {self._letter(started.worker)}")
 
     def _letter(self, worker: str) -> str:

@@ -4,15 +4,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
-from natsume import BaseLock, BaseTask, Depends, ExponentialBackoff, MutexLock, NoTransaction
-from natsume_examples.identity import task_id
+from natsume import BaseLock, BaseTask, ExponentialBackoff, MutexLock, NoTransaction, TaskInfo
 from natsume_examples.locked import OWNER
 from natsume_examples.owners.db import OwnersDB
 from natsume_examples.owners.directory import Directory
 from natsume_examples.owners.logic import change
 from natsume_examples.vo import DEFAULT_VO
 
-_LOCK_TTL_MS = 4_000  # how long an owner stays locked when the worker dies that holds it
+_LOCK_TTL_MS = 3_000  # how long an owner stays locked when the worker dies that holds it
 
 
 @dataclass
@@ -33,13 +32,13 @@ class SyncOwnersTask(BaseTask):
         self,
         db: OwnersDB,
         directory: Annotated[Directory, NoTransaction()],
-        task_id: Annotated[str, Depends(task_id)],
+        info: TaskInfo,
     ) -> str:
         """Return what was done: created, updated or unchanged."""
-        done = await db.sync_of(task_id)
+        done = await db.sync_of(info.id)
         if done is not None:  # this task ran before, and its worker died before it could say so
             return done
         told = await directory.look_up(self.vo, self.owner_name)
         what = change(await db.owner(self.vo, self.owner_name), told)
-        await db.keep(task_id, told, what, datetime.now(UTC))
+        await db.keep(info.id, told, what, datetime.now(UTC))
         return what

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
-from natsume import BaseLock, BaseTask, Depends, MutexLock, NoRetry, NoTransaction, Priority, Size
-from natsume_examples.identity import task_id
+from natsume import BaseLock, BaseTask, Depends, MutexLock, NoRetry, NoTransaction, Priority, Size, TaskInfo
 from natsume_examples.locked import COMPUTE_ELEMENT
 from natsume_examples.pilots import logic
 from natsume_examples.pilots.db import PilotsDB
 from natsume_examples.pilots.logic import Element, Status
 from natsume_examples.vo import DEFAULT_VO
 
-_LOCK_TTL_MS = 4_000  # how long an element stays locked when the worker dies that holds it
+_LOCK_TTL_MS = 3_000  # how long an element stays locked when the worker dies that holds it
 
 
 class NoFreeSlot(Exception):
@@ -49,7 +48,7 @@ class MyPilotTask(BaseTask):
         self,
         db: Annotated[PilotsDB, NoTransaction()],
         chance: Annotated[Callable[[], float], Depends(chance)],
-        task_id: Annotated[str, Depends(task_id)],
+        info: TaskInfo,
     ) -> str:
         """Return the pilot's id: the task's own, so that a second run of the task is no second pilot.
 
@@ -57,11 +56,11 @@ class MyPilotTask(BaseTask):
         in between is found again, and no crash lets more pilots out than there are slots.
         """
         async with db:
-            element = await self._reserved(db, task_id)
+            element = await self._reserved(db, info.id)
         if logic.accepts(element, chance()):
-            return task_id
+            return info.id
         async with db:
-            await db.transition(task_id, Status.FAILED, datetime.now(UTC))
+            await db.transition(info.id, Status.FAILED, datetime.now(UTC))
         raise PilotRefused(f"{self.ce_name} did not take the pilot")
 
     async def _reserved(self, db: PilotsDB, pilot_id: str) -> Element:
