@@ -1,0 +1,1 @@
+"""The promises under faults: real processes, a real server, and kills."""

@@ -1,0 +1,188 @@
+"""The actors that the faults meet. Each start and end is a line of the journal, so that executions can be counted."""
+
+import asyncio
+import json
+import os
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from pathlib import Path
+from uuid import UUID
+
+from natsume import BaseTask, ExponentialBackoff, MutexLock, NoRetry, Priority, Snooze
+from natsume.exceptions import TaskRetryRequestedError, UnretryableError
+from natsume.given import TaskInfo
+from natsume.retry_policies import RetryPolicyBase
+
+JOURNAL = "CHAOS_JOURNAL"
+
+
+def note(what: str, info: TaskInfo | None = None, text: str = "") -> None:
+    """Append one line; a single write to an O_APPEND file is whole even beside other processes."""
+    line = [time.time(), os.getpid(), what, info.id if info else "", info.attempt if info else 0, text]
+    journal = os.open(os.environ[JOURNAL], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(journal, json.dumps(line).encode() + b"\n")
+    os.close(journal)
+
+
+def starts_of(info: TaskInfo) -> int:
+    lines = map(json.loads, Path(os.environ[JOURNAL]).read_text().splitlines())
+    return sum(line[2] == "start" and line[3] == info.id for line in lines)
+
+
+@dataclass
+class Nap(BaseTask):
+    number: int
+    seconds: float = 0.0
+
+    async def execute(self, info: TaskInfo) -> int:
+        note("start", info)
+        await asyncio.sleep(self.seconds)
+        note("end", info)
+        return self.number
+
+
+@dataclass
+class Noop(BaseTask):
+    number: int = 0
+    text: str = ""
+
+    async def execute(self) -> None:
+        pass
+
+
+@dataclass
+class UrgentNap(Nap):
+    priority = Priority.REALTIME
+
+
+@dataclass
+class Poison(BaseTask):
+    async def execute(self, info: TaskInfo) -> None:
+        note("start", info)
+        os._exit(9)
+
+
+@dataclass
+class Blocker(BaseTask):
+    seconds: float
+
+    async def execute(self, info: TaskInfo) -> None:
+        note("start", info)
+        time.sleep(self.seconds)
+        note("end", info)
+
+
+@dataclass
+class EndlessBlocker(Blocker):
+    timeout_s = 1.5
+
+
+@dataclass
+class Sleeper(Nap):
+    timeout_s = 0.5
+
+
+@dataclass
+class Guarded(Nap):
+    key: str = "x"
+    ttl_ms: int = 1000
+
+    @property
+    def execution_locks(self) -> list[MutexLock]:
+        return [MutexLock("TASK", self.key, ttl_ms=self.ttl_ms)]
+
+
+class NotedBackoff(RetryPolicyBase):
+    """Notes what it is asked; a plain subclass with one method."""
+
+    backoff = ExponentialBackoff(0.4, 3)
+
+    def schedule_retry(self, attempt: int, exception: BaseException) -> datetime | None:
+        note("asked", text=f"{attempt} {type(exception).__name__}: {exception}")
+        return self.backoff.schedule_retry(attempt, exception)
+
+
+class OutOfInk(Exception):
+    pass
+
+
+@dataclass
+class AlwaysFails(BaseTask):
+    retry_policy = NotedBackoff()
+
+    async def execute(self, info: TaskInfo) -> None:
+        note("start", info)
+        raise OutOfInk(f"at attempt {info.attempt}")
+
+
+@dataclass
+class Hopeless(BaseTask):
+    retry_policy = NotedBackoff()
+    dlq_eligible = True
+
+    async def execute(self, info: TaskInfo) -> None:
+        note("start", info)
+        raise UnretryableError("no paper at all")
+
+
+@dataclass
+class AsksForRetry(BaseTask):
+    retry_policy = NoRetry()
+
+    async def execute(self, info: TaskInfo) -> None:
+        note("start", info)
+        raise TaskRetryRequestedError("once more, please")
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@dataclass
+class Typed(BaseTask):
+    when: datetime
+    colour: Colour
+    key: UUID
+    retry_policy = ExponentialBackoff(0.3, 1)
+
+    async def execute(self, info: TaskInfo) -> list[str]:
+        note("start", info)
+        if info.attempt == 1:
+            raise OutOfInk("the first time")
+        return [self.when.isoformat(), repr(self.colour), repr(self.key)]
+
+
+@dataclass
+class Snoozer(BaseTask):
+    times: int
+    nap_s: float = 0.0
+    snooze_s: float = 0.3
+
+    async def execute(self, info: TaskInfo) -> int:
+        note("start", info)
+        await asyncio.sleep(self.nap_s)
+        if starts_of(info) <= self.times:
+            raise Snooze(timedelta(seconds=self.snooze_s))
+        return info.attempt
+
+
+ALL = {
+    f"chaos:{actor.__name__}": actor
+    for actor in (
+        Nap,
+        Noop,
+        UrgentNap,
+        Poison,
+        Blocker,
+        EndlessBlocker,
+        Sleeper,
+        Guarded,
+        AlwaysFails,
+        Hopeless,
+        AsksForRetry,
+        Typed,
+        Snoozer,
+    )
+}
