@@ -82,7 +82,7 @@ async def _live(session: Session, settings: Settings, port: int | None, ack_wait
     async with server:
         settings = settings.at(server.url)
         await _apply_topology(settings, ack_wait_s)
-        members = [_worker(size, session, settings, ack_wait_s) for size in Size]
+        members = [_conductor(session, settings), *(_worker(size, session, settings, ack_wait_s) for size in Size)]
         keepers = [asyncio.create_task(member.keep()) for member in members]
         keepers.append(asyncio.create_task(_keep_server(server)))
         told = asyncio.create_task(_tell_when_ready(members, settings))
@@ -97,6 +97,11 @@ async def _live(session: Session, settings: Settings, port: int | None, ack_wait
             await asyncio.gather(*(member.stop(settings.grace_s) for member in members))
         if failed:
             raise failed[0]
+
+
+def _conductor(session: Session, settings: Settings) -> Member:
+    arguments = ["conductor", "--log-format", session.log_format, "--log-level", session.log_level]
+    return Member("the conductor", arguments, _environ(os.environ, settings))
 
 
 def _worker(size: Size, session: Session, settings: Settings, ack_wait_s: float | None) -> Member:

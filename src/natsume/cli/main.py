@@ -15,8 +15,9 @@ from natsume.cli.session import connected
 from natsume.exceptions import NatsumeError
 
 COMMANDS: Final[dict[str, str]] = {
-    "dev": "Run everything on this machine: a broker and a worker of each size.",
+    "dev": "Run everything on this machine: a broker, a conductor, a worker of each size.",
     "worker": "Run tasks of one size.",
+    "conductor": "Turn commits into children and callbacks.",
     "submit": "Submit a task and print its token.",
     "call": "Run an actor here and now, in this process.",
     "tasks": "Show what is known of a task.",
