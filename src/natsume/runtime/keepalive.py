@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from natsume.core import outcome
 from natsume.core.delivery import Delivery
+from natsume.core.phases import Running
 from natsume.exceptions import BrokerError, NatsumeError
 from natsume.ports import Lease, Leases, Records
 from natsume.runtime.run import Run
@@ -155,19 +156,35 @@ class Keepalive:
 
     async def _end_process(self, line: Lifeline, blocker: Run, blocked_s: float) -> None:
         """Count it against the blocker alone: all others are given back unharmed."""
-        task = blocker.delivery.task
-        _log.critical("task %s has blocked the event loop for %.0f s; this worker ends", task.id, blocked_s)
+        task_id = blocker.delivery.task.id
+        _log.critical("task %s has blocked the event loop for %.0f s; this worker ends", task_id, blocked_s)
         try:
-            (history,) = await line.records.look_up([(task.id, task.attempt)])
-            crashes = 1 + (history.started.crashes if history.started and not blocker.noted else 0)
-            record = outcome.start(task, blocker.rules.worker, time.time(), "", crashes)
-            if not (blocker.noted and history.started and history.started.crashes):
-                await line.records.start(record, history.started_seq)
+            await _charge(line.records, blocker)
+            await _absolve(line.records, [run for run in self._watch.runs.values() if run is not blocker])
             for delivery in list(self._watch.in_hand.values()):
                 line.give_back(delivery)
             await line.close()
         finally:
             os._exit(BLOCKED_EXIT)
+
+
+async def _charge(records: Records, blocker: Run) -> None:
+    """Mark the blocker's start as a crash, unless it is marked already."""
+    task = blocker.delivery.task
+    (history,) = await records.look_up([(task.id, task.attempt)])
+    crashes = 1 + (history.started.crashes if history.started and not blocker.noted else 0)
+    record = outcome.start(task, blocker.rules.worker, time.time(), "", crashes)
+    if not (blocker.noted and history.started and history.started.crashes):
+        await records.start(record, history.started_seq)
+
+
+async def _absolve(records: Records, runs: list[Run]) -> None:
+    """Take back the marks of starts that end here through no fault of theirs."""
+    for run in runs:
+        phase = run.phase
+        if isinstance(phase, Running) and phase.mark:
+            record = outcome.start(run.delivery.task, run.rules.worker, time.time(), "", phase.crashes - 1)
+            await records.start(record, phase.mark)
 
 
 def _current(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[None]":
