@@ -239,13 +239,22 @@ class Wiretap:
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
         self._in_hand: dict[int, dict[bytes, str]] = defaultdict(dict)
+        self._routes: dict[int, list[int]] = defaultdict(list)
         installation.broker.wire.listen("$JS.ACK.>", self._answered)
 
     async def watch(self, worker: WorkerProcess) -> WorkerProcess:
         """Listen to the inboxes of a worker that is ready."""
+        delivered = partial(self._delivered, self._in_hand[worker.pid])
         for inbox in await asyncio.to_thread(self._inboxes, worker.pid):
-            self._installation.broker.wire.listen(inbox, partial(self._delivered, self._in_hand[worker.pid]))
+            self._routes[worker.pid].append(self._installation.broker.wire.listen(inbox, delivered))
         return worker
+
+    async def ignore(self, worker: WorkerProcess) -> None:
+        """Listen no more: to the server, a listener is someone who takes the deliveries."""
+        wire = self._installation.broker.wire
+        for route in self._routes.pop(worker.pid):
+            wire.unlisten(route)
+        await wire.flush()
 
     def in_hand(self, worker: WorkerProcess) -> set[str]:
         return set(self._in_hand[worker.pid].values())

@@ -49,6 +49,7 @@ async def test_ten_killed_workers_lose_nothing_and_each_task_is_committed_once(i
         tokens += await installation.client.submit_many([Nap(number, 0.03) for number in range(TASKS)])
         victim = workers[kill % 2]
         running, buffered = await frozen_in_the_middle(installation, tap, victim)
+        await tap.ignore(victim)
         killed_at = time.time()
         await victim.kill()
         workers[kill % 2] = installation.start_worker(concurrency=6)
