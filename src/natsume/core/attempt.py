@@ -181,7 +181,8 @@ def _snoozed(phase: at.Running, delivery: Delivery, rules: Rules, event: ev.Snoo
 def _interrupted(phase: at.Running, delivery: Delivery, rules: Rules, event: ev.Interrupted) -> Step:
     """A shutdown counts no attempt: it runs again, unless its actor says that it must not."""
     if rules.drop_on_shutdown and not phase.lost:
-        return _commit(outcome.dropped(delivery, rules, phase.nonce, event.started_at, event.at))
+        record = outcome.dropped(delivery, rules, phase.nonce, event.started_at, event.at)
+        return at.Committing(record, phase), (do.Commit(record),)
     return _run_again(phase, delivery, rules, event.at)
 
 
