@@ -46,6 +46,10 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     # The client brings the connection with it: loaded only where it is used, so that `import natsume` is light.
+    if name in {"JoinResults", "MemberResult"}:
+        from natsume import results  # noqa: PLC0415
+
+        return getattr(results, name)
     if name == "connect":
         from natsume.compose import connect  # noqa: PLC0415
 

@@ -4,20 +4,25 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
+from natsume.children import Children
+from natsume.enums import Priority, Size
 from natsume.exceptions import BrokerError, TaskFailed, UnknownTask, UsageError
 from natsume.model import limits
 from natsume.model.codec import clean, task_headers, task_subject
-from natsume.model.record import Done, Submitted
+from natsume.model.record import Done, Submitted, When
 from natsume.model.status import Status
-from natsume.model.subject import is_id
+from natsume.model.subject import Lane, is_id
 from natsume.model.task import ENDED, State, Task
-from natsume.ports import Inquiries, Outgoing
+from natsume.ports import Chunks, Inquiries, Outgoing, Records
 from natsume.registry import Registry
 
+_GROUP: Final = "natsume:Group"
+_GROUP_LANE: Final = Lane(Priority.NORMAL, Size.SMALL)
 _PAUSE_FIRST_S: Final = 0.1
 _PAUSE_LAST_S: Final = 2.0
 
@@ -29,12 +34,16 @@ class Client:
         self,
         outgoing: Outgoing,
         inquiries: Inquiries,
+        records: Records,
+        chunks: Chunks,
         registry: Callable[[], Registry],
         now: Callable[[], float],
         close: Callable[[], Any],
     ) -> None:
         self._outgoing = outgoing
         self._inquiries = inquiries
+        self._records = records
+        self._chunks = chunks
         self._load = registry
         self._loaded: Registry | None = None
         self._now = now
@@ -112,6 +121,43 @@ class Client:
             await self._track(task for task in messages if task.tracked)
         await self._insist(lambda again: self._outgoing.submit_many(messages, resent=again))
         return [task.id for task in messages]
+
+    async def spawn_with_callback(
+        self,
+        children: Iterable[object],
+        callback: object,
+        *,
+        on_failure: object | None = None,
+        when: When = When.ALL_SUCCEEDED,
+        owner: str | None = None,
+        tenant: str | None = None,
+    ) -> str:
+        """Submit a group and the callback that runs once after all of it; returns the id of their join.
+
+        The group is there whole or not at all: it is one commit, of a parent that did nothing else.
+        """
+        now = self._now()
+        parent = Task(os.urandom(16).hex(), _GROUP, _GROUP_LANE, b"{}", submitted_at=now, owner=owner, tenant=tenant)
+        nonce = os.urandom(6).hex()
+        group = Children(self.registry, parent, _never, partial(self._chunks.write, parent.id, nonce))
+        join = await group.spawn_with_callback(children, callback, on_failure=on_failure, when=when)
+        done = Done(
+            parent.id,
+            parent.actor,
+            State.COMPLETED,
+            nonce,
+            "client",
+            1,
+            now,
+            now,
+            children=tuple(group.collected),
+            chunks=group.chunks,
+            groups=tuple(group.groups),
+            owner=owner,
+            tenant=tenant,
+        )
+        await self._insist(lambda _: self._records.commit(done))
+        return join
 
     async def schedule(self, task: object, *, at: datetime | None, labels: Mapping[str, str] | None, now: bool) -> str:
         """What `task.schedule()` does where this client is bound."""
@@ -242,3 +288,7 @@ def _result(done: Done) -> Any:
 def utc(seconds: float) -> datetime:
     """A Unix time as an aware datetime."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+async def _never(_task: Task, _due: float | None) -> None:
+    """What submits a group's children at once: nothing, they follow from its commit."""

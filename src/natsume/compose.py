@@ -77,6 +77,8 @@ def client_of(broker: Broker, settings: Settings, registry: Registry | None = No
     return Client(
         broker.outgoing,
         broker.inquiries,
+        broker.records,
+        broker.chunks,
         lambda: registry or Registry.load(settings.prefixes),
         broker.now,
         broker.close,
@@ -90,7 +92,14 @@ async def working(
     """A worker that runs until the block ends, and then stops within the grace period."""
     async with connected(settings, name=f"natsume worker {settings.worker}") as broker:
         ports = Ports(
-            broker.records, broker.outgoing, broker.leases, broker.chunks, broker.now, lambda: broker.boot_mark
+            broker.records,
+            broker.outgoing,
+            broker.leases,
+            broker.chunks,
+            broker.joins,
+            broker.inquiries,
+            broker.now,
+            lambda: broker.boot_mark,
         )
         worker = Worker(ports, broker.deliveries, registry, settings, size, concurrency)
 

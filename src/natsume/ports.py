@@ -128,6 +128,10 @@ class Inquiries(Protocol):
         """What the records say of a task, or None."""
         ...
 
+    async def ends(self, task_ids: Sequence[str]) -> dict[str, Done]:
+        """The done records that stand among those of these tasks, by id."""
+        ...
+
     async def ended(self, task_id: str) -> Done:
         """The done record of a task, as soon as it stands."""
         ...

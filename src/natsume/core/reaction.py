@@ -5,6 +5,8 @@ Joins come before children, so that no member can arrive where nothing counts it
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from natsume.core.join import Arrival, Join
 from natsume.model.record import Child, Done
 from natsume.model.subject import parse_lane
@@ -42,7 +44,8 @@ def tasks_of(done: Done, children: Iterable[Child]) -> list[Due]:
 
 def callback_of(join: Join, child: Child) -> Due:
     """A join's callback, or its failure callback, as a task that knows its join."""
-    return _task(child, join.parent, join.root or join.parent, join), child.at
+    task = _task(child, join.parent, join.root or join.parent, join)
+    return replace(task, after=join.id), child.at
 
 
 def arrival_of(done: Done) -> Arrival | None:

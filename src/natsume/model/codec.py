@@ -34,9 +34,10 @@ _TEXTS: Final = {
     b"natsume-parent": "parent",
     b"natsume-root": "root",
     b"natsume-join": "join",
+    b"natsume-after": "after",
     b"traceparent": "trace",
 }
-_IDS: Final = {"parent", "root", "join"}
+_IDS: Final = {"parent", "root", "join", "after"}
 _labels = msgspec.json.Decoder(dict[str, str])
 
 
@@ -74,7 +75,7 @@ def task_headers(task: Task, *, resent: bool = False) -> bytes:
 
 
 def _is_plain(task: Task) -> bool:
-    return not (task.parent or task.owner or task.tenant or task.labels or task.trace or task.root or task.join)
+    return not (task.parent or task.owner or task.tenant or task.labels or task.trace or task.join or task.after)
 
 
 @lru_cache(maxsize=256)

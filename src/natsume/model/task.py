@@ -10,6 +10,8 @@ from natsume.model.subject import Lane
 class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     """One unit of work; `body` is the JSON object of its arguments by name, times are Unix seconds.
 
+    `join` and `member` say where its end counts, `after` of which join it is the callback.
+
     `attempt` counts tries, `hop` publishes of this task (never reused, so that schedules do not
     collide), `waits` refused locks, `offers` how often no worker knew the actor.
     """
@@ -30,6 +32,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     root: str | None = None
     join: str | None = None
     member: int | None = None
+    after: str | None = None
     trace: str | None = None
     labels: dict[str, str] | None = None
 

@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 
 from natsume import binding
+from natsume.children import Children
 from natsume.core import events as ev
 from natsume.exceptions import Snooze, TaskTimeoutError, UnretryableError
 from natsume.model import limits
 from natsume.model.record import Failure
 from natsume.model.task import Reason
 from natsume.registry import Actor
-from natsume.runtime.children import Children
 from natsume.runtime.run import Run
 from natsume.telemetry import task_fields
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from natsume.children import Children
 from natsume.core import events as ev
 from natsume.core.delivery import Rules, is_suspect
 from natsume.depends import CallbackSpawner
@@ -10,7 +11,7 @@ from natsume.exceptions import ArgumentsError, Unparsable
 from natsume.given import HeldLocks, TaskInfo
 from natsume.model.task import Fault, Reason
 from natsume.registry import Actor, Registry
-from natsume.runtime.children import Children
+from natsume.results import JoinResults
 from natsume.runtime.run import Run
 from natsume.settings import Settings
 
@@ -61,7 +62,7 @@ class Opening:
         return Rules(task.actor, task.lane, ack_wait_s=settings.ack_wait_s, worker=settings.worker)
 
 
-def given(run: Run, children: Children) -> dict[type, Any]:
+def given(run: Run, children: Children, results: JoinResults | None = None) -> dict[type, Any]:
     """What the worker itself can inject; most tasks ask for nothing."""
     if run.actor is None or run.actor.plan.empty:
         return {}
@@ -81,6 +82,7 @@ def given(run: Run, children: Children) -> dict[type, Any]:
         TaskInfo: info,
         HeldLocks: HeldLocks({lease.key: lease.token for lease in run.leases}),
         CallbackSpawner: CallbackSpawner(children),
+        JoinResults: results,
     }
 
 

@@ -6,14 +6,15 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
+from natsume.children import Children
 from natsume.core import effects as do
 from natsume.core import events as ev
 from natsume.core import outcome
 from natsume.core.attempt import step
 from natsume.exceptions import BrokerError
-from natsume.ports import Chunks, Deliveries, Held, Leases, Outgoing, Records
+from natsume.ports import Chunks, Deliveries, Held, Inquiries, Joins, Leases, Outgoing, Records
 from natsume.registry import Registry
-from natsume.runtime.children import Children
+from natsume.results import JoinResults
 from natsume.runtime.execute import execute
 from natsume.runtime.intake import Intake
 from natsume.runtime.lookups import Lookups
@@ -44,6 +45,8 @@ class Ports:
         outgoing: Outgoing,
         leases: Leases,
         chunks: Chunks,
+        joins: Joins,
+        inquiries: Inquiries,
         now: Callable[[], float],
         boot_mark: Callable[[], int],
     ) -> None:
@@ -51,6 +54,8 @@ class Ports:
         self.outgoing = outgoing
         self.leases = leases
         self.chunks = chunks
+        self.joins = joins
+        self.inquiries = inquiries
         self.now = now
         self.boot_mark = boot_mark
         self.deliveries: Deliveries
@@ -168,7 +173,8 @@ class Performer:
         task = run.delivery.task
         write_chunk = partial(self._ports.chunks.write, task.id, run.nonce)
         children = Children(self._registry, task, self._submit_child, write_chunk)
-        return await execute(run, children, given(run, children), self._ports.now)
+        results = JoinResults(task.after, self._ports.joins, self._ports.inquiries)
+        return await execute(run, children, given(run, children, results), self._ports.now)
 
     async def _submit_child(self, task: Any, due: float | None) -> None:
         if due is None:

@@ -1,6 +1,7 @@
 """Questions about one task, answered by the broker's records (port Inquiries)."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -10,6 +11,7 @@ from natsume.adapters.nats.wire import Wire
 from natsume.model import status, subject
 from natsume.model.record import Done, Failed, Started, Submitted
 
+_PAGE: Final = 200
 _LOOK_AGAIN_S: Final = 2.0
 _STORED_WITHIN_S: Final = 0.005
 T = TypeVar("T")
@@ -37,6 +39,14 @@ class StreamInquiries:
             done[0] if done else None,
             bool(waiting),
         )
+
+    async def ends(self, task_ids: Sequence[str]) -> dict[str, Done]:
+        """The done records that stand among those of these tasks, by id."""
+        ends: dict[str, Done] = {}
+        for at in range(0, len(task_ids), _PAGE):
+            found = await self._records.last([subject.done_fence(one) for one in task_ids[at : at + _PAGE]])
+            ends.update((done.id, done) for done in _of(found, "done", Done))
+        return ends
 
     async def ended(self, task_id: str) -> Done:
         """The done record of a task; told by the write itself, looked for now and then besides."""

@@ -1,0 +1,53 @@
+"""What the members of a join returned, for its callback: read in pages, so that any number will do."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import msgspec
+
+from natsume.children import child_id
+from natsume.depends import given
+from natsume.exceptions import UsageError
+from natsume.model.record import Failure
+from natsume.model.task import State
+from natsume.ports import Inquiries, Joins
+
+_PAGE: Final = 200
+
+
+class MemberResult(msgspec.Struct, frozen=True):
+    """How one member of a join ended; `state` is None if its record has expired."""
+
+    member: int
+    id: str
+    state: State | None
+    result: Any = None
+    failure: Failure | None = None
+
+
+@given
+class JoinResults:
+    """The results of the children that this callback waited for, in their order: `async for one in results`."""
+
+    def __init__(self, join_id: str | None, joins: Joins, inquiries: Inquiries) -> None:
+        self._join_id = join_id
+        self._joins = joins
+        self._inquiries = inquiries
+
+    async def __aiter__(self) -> AsyncIterator[MemberResult]:
+        """Each member's end; raises UsageError in a task that is no join's callback."""
+        if self._join_id is None:
+            raise UsageError("JoinResults are for the callback of a join; this task is none")
+        found = await self._joins.read([self._join_id])
+        join, _ = found[self._join_id]
+        for start in range(0, join.total, _PAGE):
+            members = range(start, min(start + _PAGE, join.total))
+            ids = [child_id(join.parent, join.first + member) for member in members]
+            ends = await self._inquiries.ends(ids)
+            for member, task_id in zip(members, ids, strict=True):
+                done = ends.get(task_id)
+                if done is None:
+                    yield MemberResult(member, task_id, None)
+                else:
+                    result = msgspec.json.decode(done.result)
+                    yield MemberResult(member, task_id, done.state, result, done.failure)
