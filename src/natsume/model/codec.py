@@ -37,6 +37,7 @@ _TEXTS: Final = {
     b"natsume-after": "after",
     b"traceparent": "trace",
 }
+_SHOWN: Final = {name: name if name == b"traceparent" else name.title() for name in (*_COUNTS, *_TEXTS)}
 _IDS: Final = {"parent", "root", "join", "after"}
 _labels = msgspec.json.Decoder(dict[str, str])
 
@@ -64,18 +65,20 @@ def task_headers(task: Task, *, resent: bool = False) -> bytes:
     if task.tracked:
         head += b"Natsume-Tracked: 1\r\n"
     if task.hop or task.attempt > 1:
-        head += b"".join([_LINE % (name, b"%d" % getattr(task, field)) for name, field in _HOPPING.items()])
+        head += b"".join([_LINE % (_SHOWN[name], b"%d" % getattr(task, field)) for name, field in _HOPPING.items()])
     if _is_plain(task):
         return head
     texts = [(name, getattr(task, field)) for name, field in _TEXTS.items()]
     if task.member is not None:
-        head += b"natsume-member: %d\r\n" % task.member
-    head += b"".join([_LINE % (name, clean(text, name.decode()).encode()) for name, text in texts if text is not None])
+        head += b"Natsume-Member: %d\r\n" % task.member
+    lines = [_LINE % (_SHOWN[name], clean(text, name.decode()).encode()) for name, text in texts if text is not None]
+    head += b"".join(lines)
     return head + _LINE % (b"Natsume-Labels", msgspec.json.encode(task.labels)) if task.labels else head
 
 
 def _is_plain(task: Task) -> bool:
-    return not (task.parent or task.owner or task.tenant or task.labels or task.trace or task.join or task.after)
+    family = task.parent or task.root or task.join or task.after
+    return not (family or task.owner or task.tenant or task.labels or task.trace)
 
 
 @lru_cache(maxsize=256)
