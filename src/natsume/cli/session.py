@@ -1,5 +1,7 @@
 """The options that every command has: how to reach the broker, what to log."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
@@ -32,6 +34,18 @@ class Session(msgspec.Struct, frozen=True):
 def session_of(context: typer.Context) -> Session:
     """The session of the command that runs."""
     return cast("Session", context.obj)
+
+
+@asynccontextmanager
+async def requests_of(context: typer.Context) -> AsyncIterator[Callable[[str, bytes], Awaitable[bytes]]]:
+    """Requests to the broker of the command that runs, whatever its topology."""
+    from natsume.adapters.nats.broker import Broker  # noqa: PLC0415 - `--help` need not load it
+
+    broker = await Broker.connect(session_of(context).settings)
+    try:
+        yield broker.request
+    finally:
+        await broker.close()
 
 
 def new_app(help_text: str | None = None) -> typer.Typer:

@@ -2,18 +2,17 @@
 
 import asyncio
 import functools
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from natsume.adapters.nats import topology
 from natsume.adapters.nats.request import Request
-
-_PIPED_COLUMNS: Final = 200
+from natsume.cli.session import requests_of
+from natsume.cli.table import AsJson, show_rows
 
 Row = dict[str, Any]
 Command = Callable[[Request], Awaitable[list[Row]]]
@@ -21,7 +20,6 @@ RowsOf = Callable[[typer.Context, Command], list[Row]]
 Connect = Callable[[typer.Context], AbstractAsyncContextManager[Request]]
 """Opens a connection as the command line says; main provides it."""
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON array.")]
 AckWait = Annotated[
     float | None,
     typer.Option(envvar="NATSUME_ACK_WAIT_S", min=1.0, help="Seconds until a dead worker's tasks return."),
@@ -95,7 +93,7 @@ def _add_apply(app: typer.Typer, rows_of: RowsOf) -> None:
             expected_per_hour=expected_per_hour,
             memory_budget_mb=memory_budget_mb,
         )
-        _print(rows_of(context, command), as_json, "nothing to change")
+        show_rows(rows_of(context, command), as_json, "nothing to change")
 
 
 def _add_diff(app: typer.Typer, rows_of: RowsOf) -> None:
@@ -109,7 +107,7 @@ def _add_diff(app: typer.Typer, rows_of: RowsOf) -> None:
     ) -> None:
         command = functools.partial(topology_diff, ack_wait_s=ack_wait_s, replicas=replicas)
         rows = rows_of(context, command)
-        _print(rows, as_json, "no differences")
+        show_rows(rows, as_json, "no differences")
         if check and rows:
             raise typer.Exit(1)
 
@@ -117,38 +115,7 @@ def _add_diff(app: typer.Typer, rows_of: RowsOf) -> None:
 def _add_show(app: typer.Typer, rows_of: RowsOf) -> None:
     @app.command(help="Show each stream, bucket and consumer, and what waits in it.")
     def show(context: typer.Context, as_json: AsJson = False) -> None:
-        _print(rows_of(context, topology_show), as_json, "nothing is defined")
+        show_rows(rows_of(context, topology_show), as_json, "nothing is defined")
 
 
-def _print(rows: list[Row], as_json: bool, where_empty: str) -> None:
-    if as_json:
-        typer.echo(msgspec.json.encode(rows).decode())
-        return
-    if not rows:
-        typer.echo(where_empty)
-        return
-    # Late, because it costs more than most commands do.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    # Streams and consumers have different columns: a table for each, that both fit a terminal.
-    tables: dict[tuple[str, ...], Table] = {}
-    for row in rows:
-        columns = tuple(row)
-        if columns not in tables:
-            tables[columns] = Table(*columns)
-            tables[columns].columns[0].no_wrap = True
-        tables[columns].add_row(*map(_cell, row.values()))
-    # Whole where it is piped, for others to search.
-    console = Console(width=None if sys.stdout.isatty() else _PIPED_COLUMNS)
-    console.print(*tables.values(), sep="\n")
-
-
-def _cell(value: object) -> str:
-    from rich.markup import escape  # noqa: PLC0415
-
-    if value is None:
-        return ""
-    if isinstance(value, list | tuple):
-        return escape(", ".join(str(part) for part in value))
-    return escape(str(value))
+app = build(requests_of)

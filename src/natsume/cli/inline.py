@@ -1,0 +1,193 @@
+"""Runs one task in this process, as a person at a terminal wants it: no record, no retry, its locks held."""
+
+import asyncio
+import os
+import sys
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from natsume import binding
+from natsume.base_task import BaseTask
+from natsume.children import Children
+from natsume.core.delivery import Delivery
+from natsume.depends import CallbackSpawner
+from natsume.exceptions import LeaseLost, NatsumeError
+from natsume.given import HeldLocks, TaskInfo
+from natsume.locks import BaseLimiter, BaseLock
+from natsume.model.record import Chunk, Done
+from natsume.model.task import State, Task
+from natsume.ports import Held, Lease
+from natsume.registry import Actor, Registry
+from natsume.runtime.keepalive import Keepalive, Lifeline
+from natsume.runtime.run import Run
+from natsume.runtime.watch import Watch
+from natsume.settings import Settings
+
+if TYPE_CHECKING:  # a task without locks or children must not pay for it
+    from natsume.adapters.nats.broker import Broker
+
+_NAME: Final = "natsume call"
+
+
+class Raised(NatsumeError):
+    """The task failed; its own exception is the cause."""
+
+
+class ByHand(Run):
+    """A run without a delivery: losing a lock interrupts it at once."""
+
+    __slots__ = ()
+
+    def lease_gone(self) -> None:
+        """Stop the task, which may no longer do what the lock allowed."""
+        self.lost = True
+        self.interrupt("lease")
+
+
+class Inline:
+    """One task, from its locks to its children."""
+
+    def __init__(self, settings: Settings, registry: Registry, actor: Actor, task: BaseTask) -> None:
+        self._settings = settings
+        self._actor = actor
+        self._task = task
+        self._stack = AsyncExitStack()
+        self._broker: Broker | None = None
+        self._message = Task(os.urandom(16).hex(), actor.name, actor.lane, actor.arguments.encode(task))
+        self._run = ByHand(Delivery(self._message, b"", 0, 1), os.urandom(6).hex())
+        self._run.actor, self._run.task = actor, task
+        self._chunks: list[Chunk] = []
+        self._children = Children(registry, self._message, self._submit, self._keep_chunk)
+
+    @property
+    def scheduled(self) -> int:
+        """How many children the task has scheduled for its success."""
+        return len(self._children.collected) + sum(len(chunk.children) for chunk in self._chunks)
+
+    async def __aenter__(self) -> "Inline":
+        return self
+
+    async def __aexit__(self, *why: Any) -> None:
+        databases = sys.modules.get("natsume.databases")
+        if databases is not None:
+            await databases.dispose_engines()
+        await self._stack.aclose()
+
+    async def run(self, debugger: str) -> bytes:
+        """Run it with its locks; its result as JSON, or Raised from what it raised."""
+        locks = self._actor.needs_locks and [one for one in self._task.execution_locks if not _is_limiter(one)]
+        async with AsyncExitStack() as held:
+            for lock in sorted(set(locks or [])):
+                await self._take(lock, held)
+            if self._run.leases:
+                await self._keep_leases(held)
+            try:
+                return msgspec.json.encode(await self._execute(debugger))
+            except asyncio.CancelledError:
+                if not self._run.lost:
+                    raise
+                raise LeaseLost(f"{self._actor.name} was stopped: a lock of it was lost") from None
+            except Exception as error:
+                raise Raised(f"{self._actor.name} raised {type(error).__name__}: {error}") from error
+
+    async def send_children(self) -> None:
+        """Submit what the task scheduled; raises BrokerError where none can be reached."""
+        if not self.scheduled and not self._children.groups:
+            return
+        from natsume.core.reaction import tasks_of  # noqa: PLC0415 - few tasks have children
+
+        broker = await self._connect()
+        done = self._done(broker.now())
+        if not done.groups:
+            children = [*(child for chunk in self._chunks for child in chunk.children), *done.children]
+            for task, due in tasks_of(done, children):
+                await self._submit(task, due)
+            return
+        # A join is opened by a commit alone: this one record is its parent's.
+        for number, chunk in enumerate(self._chunks):
+            await broker.chunks.write(done.id, done.nonce, number, chunk)
+        await broker.records.commit(done)
+
+    async def _execute(self, debugger: str) -> Any:
+        loop = asyncio.get_running_loop()
+        self._run.driver, self._run.running_since = asyncio.current_task(), loop.time()
+        try:
+            with binding.bind(self._children):
+                async with self._actor.plan.open(self._given()) as kwargs:
+                    if debugger == "before":
+                        breakpoint()  # `step` leads into execute()
+                    return await self._task.execute(**kwargs)
+        finally:
+            self._run.running_since = None
+
+    def _given(self) -> dict[type, Any]:
+        return {
+            TaskInfo: TaskInfo(self._message.id, self._actor.name, 1, self._settings.worker),
+            HeldLocks: HeldLocks({lease.key: lease.token for lease in self._run.leases}),
+            CallbackSpawner: CallbackSpawner(self._children),
+        }
+
+    async def _take(self, lock: BaseLock, held: AsyncExitStack) -> None:
+        broker = await self._connect()
+        lease = await broker.leases.acquire(lock.bucket_key, self._run.nonce, self._message.id, lock.ttl_ms / 1000)
+        if isinstance(lease, Held):
+            raise NatsumeError(f"{lock.lock_key} is held by task {lease.task}; try again when that has ended")
+        self._run.leases.append(lease)
+        held.push_async_callback(self._release, lease)
+
+    async def _release(self, lease: Lease) -> None:
+        assert self._broker is not None
+        await self._broker.leases.release(lease)
+
+    async def _keep_leases(self, held: AsyncExitStack) -> None:
+        """Renew from a thread, so that a debugger that blocks this one loses no lock."""
+        from natsume.adapters.nats.broker import Broker  # noqa: PLC0415 - without locks there is none
+        from natsume.adapters.nats.lifeline import NatsLifeline  # noqa: PLC0415
+
+        async def line() -> Lifeline:
+            return NatsLifeline(await Broker.connect(self._settings, name=_NAME))
+
+        watch = Watch({}, asyncio.get_running_loop())
+        watch.beat = float("inf")  # a person may think as long as they like
+        for lease in self._run.leases:
+            watch.add_lease(lease, self._run)
+        keepalive = Keepalive(watch, line, self._settings.ack_wait_s)
+        await keepalive.start()
+        held.push_async_callback(keepalive.stop)
+
+    async def _connect(self) -> "Broker":
+        if self._broker is None:
+            from natsume.compose import connected  # noqa: PLC0415 - a task without locks needs no broker
+
+            self._broker = await self._stack.enter_async_context(connected(self._settings, name=_NAME))
+        return self._broker
+
+    async def _submit(self, task: Task, due: float | None) -> None:
+        broker = await self._connect()
+        await (broker.outgoing.submit(task) if due is None else broker.outgoing.arm(task, due))
+
+    async def _keep_chunk(self, number: int, chunk: Chunk) -> None:
+        assert number == len(self._chunks)
+        self._chunks.append(chunk)
+
+    def _done(self, now: float) -> Done:
+        return Done(
+            self._message.id,
+            self._actor.name,
+            State.COMPLETED,
+            self._run.nonce,
+            self._settings.worker,
+            1,
+            now,
+            now,
+            lane=str(self._actor.lane),
+            children=tuple(self._children.collected),
+            chunks=len(self._chunks),
+            groups=tuple(self._children.groups),
+        )
+
+
+def _is_limiter(lock: object) -> bool:
+    return isinstance(lock, BaseLimiter)
