@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.compose import connect, working
+from natsume.children import child_id
+from natsume.compose import conducting, connect, working
 from natsume.registry import Registry
 from natsume.settings import Settings
 
@@ -95,3 +96,22 @@ async def test_a_late_holder_writes_nothing(package, tmp_path, monkeypatch):
                 left, fence = (await db.conn.execute(text("SELECT left_over, fence FROM stock"))).one()
                 late = await db.take("pen", fence - 1)
     assert (taken, left, late) == ([True, True], 2, False)
+
+
+async def test_the_votes_are_counted_once(package):
+    from votes.tasks import Announce, CountDistrict, CountVotes
+
+    classes = {f"votes:{cls.__name__}": cls for cls in (Announce, CountDistrict, CountVotes)}
+    registry = Registry.of_classes(classes)
+    with EmbeddedServer() as server:
+        settings = Settings(nats_url=server.url, ack_wait_s=2.0, grace_s=2.0)
+        async with (
+            working(settings, registry),
+            conducting(settings),
+            connect(settings=settings, registry=registry) as client,
+        ):
+            joins = [
+                await client.result(await client.submit(CountVotes(5))),
+                await client.spawn_with_callback([CountDistrict(1), CountDistrict(2)], Announce()),
+            ]
+            assert [await client.result(child_id(join, "callback")) for join in joins] == [100, 30]
