@@ -17,20 +17,30 @@ AsJsonObject = Annotated[bool, typer.Option("--json", help="Print JSON: one obje
 def show_rows(rows: Sequence[Row], as_json: bool, where_empty: str) -> None:
     """Print rows as one array, or as a table for each set of columns."""
     if as_json:
-        show_array(rows)
+        array = Array()
+        for row in rows:
+            array.add(row)
+        array.end()
     elif not rows:
         typer.echo(where_empty)
     else:
         _tables(rows)
 
 
-def show_array(rows: Iterable[Row]) -> None:
-    """Print rows as one JSON array, each as soon as it comes."""
-    separator = "["
-    for row in rows:
-        typer.echo(separator + _json(row), nl=False)
-        separator = ",\n"
-    typer.echo("[]" if separator == "[" else "]")
+class Array:
+    """One JSON array, each row of it printed as soon as it comes."""
+
+    def __init__(self) -> None:
+        self._separator = "["
+
+    def add(self, row: Row) -> None:
+        """Print one more row."""
+        typer.echo(self._separator + _json(row), nl=False)
+        self._separator = ",\n"
+
+    def end(self) -> None:
+        """Close the array."""
+        typer.echo("[]" if self._separator == "[" else "]")
 
 
 def show_one(row: Row, as_json: bool) -> None:
@@ -75,7 +85,8 @@ def _text(value: object) -> str:
         texts = [_text(part) for part in value]
         return ("\n" if any("\n" in text for text in texts) else ", ").join(texts)
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
+        joint = "\n" if any("\n" in str(part) for part in value.values()) else ", "
+        return joint.join(f"{key} {_text(part)}" for key, part in value.items())
     return str(value)
 
 

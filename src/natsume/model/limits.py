@@ -71,6 +71,9 @@ IN_FLIGHT_MAX: Final = 4096
 LOOK_UP_MAX: Final = 64
 """Tasks looked up in the records in one request."""
 
+SCAN_MAX: Final = 8 * 1024 * 1024
+"""Bytes that one step of reading through a stream may bring."""
+
 DUPLICATE_WINDOW_S: Final = 120.0
 """How long the server remembers message ids."""
 

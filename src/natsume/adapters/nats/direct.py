@@ -39,10 +39,17 @@ class DirectReader:
 
     async def last(self, subjects: Sequence[str]) -> list[Stored]:
         """The last message of each subject that has one; raises BrokerError."""
+        return await self._ask({"multi_last": subjects})
+
+    async def after(self, subject: str, sequence: int, count: int) -> list[Stored]:
+        """The first `count` messages of a subject from a sequence on, fewer if they are large; raises BrokerError."""
+        body = {"seq": max(sequence, 1), "next_by_subj": subject, "batch": count, "max_bytes": limits.SCAN_MAX}
+        return await self._ask(body)
+
+    async def _ask(self, body: dict[str, object]) -> list[Stored]:
         number = next(self._count)
         answer: asyncio.Future[list[Stored]] = asyncio.get_running_loop().create_future()
-        body = msgspec.json.encode({"multi_last": subjects})
-        self._wire.send(self._request, b"%b%d" % (self._prefix, number), b"", body)
+        self._wire.send(self._request, b"%b%d" % (self._prefix, number), b"", msgspec.json.encode(body))
         self._open[number] = ([], answer)
         try:
             async with asyncio.timeout(limits.PUBACK_TIMEOUT_S):

@@ -1,0 +1,55 @@
+"""`natsume lanes`: what waits, since when, and whether that is good."""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from natsume.cli.session import new_app, session_of
+from natsume.cli.table import AsJson, show_rows
+from natsume.core.lanes import Judgement, Reading, judge, judge_effects
+from natsume.settings import Settings
+
+app = new_app()
+
+
+@app.command()
+def lanes(
+    context: typer.Context,
+    window_s: Annotated[
+        float, typer.Option(min=0.0, max=600.0, help="How far apart to read background lanes that hold something.")
+    ] = 1.0,
+    as_json: AsJson = False,
+) -> None:
+    """Show what waits on each lane and for the conductor, and whether that is good.
+
+    A backlog is bad on a realtime lane, bad on a normal one if it lasts, and bad on a background one
+    if it only grows. The counts by actor include what workers have in hand.
+    """
+    show_rows(asyncio.run(_rows(session_of(context).settings, window_s)), as_json, "")
+
+
+async def _rows(settings: Settings, window_s: float) -> list[dict[str, Any]]:
+    from natsume.adapters.nats.lanes import count_by_actor, read_effects, read_lanes  # noqa: PLC0415 - not for --help
+    from natsume.compose import connected  # noqa: PLC0415
+
+    async with connected(settings, name="natsume lanes") as broker:
+        readings = await read_lanes(broker, window_s)
+        effects = await read_effects(broker)
+        counts = await count_by_actor(broker)
+    rows = [_row(lane, reading, counts[lane], judge(lane, readings)) for lane, reading in readings.items()]
+    return [*rows, _row("effects", effects, {}, judge_effects(effects))]
+
+
+def _row(lane: str, reading: Reading, actors: dict[str, int], judgement: Judgement) -> dict[str, Any]:
+    return {
+        "lane": str(lane),
+        "pending": reading.pending,
+        "in_flight": reading.in_flight,
+        "waiting_pulls": reading.waiting_pulls,
+        "redelivered": reading.redelivered,
+        "oldest_s": None if reading.oldest_s is None else round(reading.oldest_s, 3),
+        "actors": actors,
+        "judgement": judgement.word,
+        "sentence": judgement.sentence,
+    }

@@ -1,0 +1,79 @@
+"""`natsume tasks`: what the records say of a task."""
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from natsume.cli.session import group_app, session_of
+from natsume.cli.table import AsJsonObject, show_one
+from natsume.model.codec import timestamp
+from natsume.model.record import Failed, Failure
+from natsume.model.status import Status
+from natsume.settings import Settings
+
+app = group_app("Show what is known of a task.")
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    token: Annotated[str, typer.Argument(metavar="ID", help="The token that `submit` gave.")],
+    as_json: AsJsonObject = False,
+) -> None:
+    """Show the state of a task, its attempts, failures and result."""
+    show_one(row_of(asyncio.run(_status(session_of(context).settings, token))), as_json)
+
+
+def row_of(status: Status) -> dict[str, Any]:
+    """A task as a person or a program reads it; times are ISO 8601 in UTC."""
+    done = status.done
+    return {
+        "id": status.id,
+        "actor": status.actor,
+        "state": str(status.state),
+        "lane": status.lane,
+        "owner": status.owner,
+        "tenant": status.tenant,
+        "parent": status.parent,
+        "attempts": status.attempts,
+        "submitted_at": moment(status.submitted_at),
+        "started_at": moment(status.started_at),
+        "finished_at": moment(status.finished_at),
+        "due_at": moment(status.due_at),
+        "worker": done.worker if done else None,
+        "labels": done.labels if done else None,
+        "dead": str(done.letter.reason) if done and done.letter else None,
+        "result": msgspec.json.decode(done.result) if done else None,
+        "failures": [*map(_failed, status.failures), *_last_failure(status)],
+    }
+
+
+def moment(at: float | None) -> str | None:
+    """A time as ISO 8601 in UTC."""
+    return None if at is None else timestamp(at)
+
+
+def _failed(record: Failed) -> dict[str, Any]:
+    return _failure(record.attempt, record.failed_at, record.failure)
+
+
+def _last_failure(status: Status) -> list[dict[str, Any]]:
+    done = status.done
+    if done is None or done.failure is None:
+        return []
+    return [_failure(done.attempt, done.finished_at, done.failure)]
+
+
+def _failure(attempt: int, at: float, failure: Failure) -> dict[str, Any]:
+    return {"attempt": attempt, "at": moment(at), "error": f"{failure.type}: {failure.message}"} | {
+        "traceback": failure.traceback
+    }
+
+
+async def _status(settings: Settings, token: str) -> Status:
+    from natsume.compose import connect  # noqa: PLC0415 - `--help` need not load the broker
+
+    async with connect(settings=settings) as client:
+        return await client.status(token)
