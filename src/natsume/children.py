@@ -1,6 +1,5 @@
 """What `schedule()` does inside a task: children are collected, and follow from its commit."""
 
-import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 
@@ -9,7 +8,7 @@ from msgspec.structs import replace
 
 from natsume.exceptions import UsageError
 from natsume.model import limits
-from natsume.model.record import Child, Chunk, Group, When
+from natsume.model.record import Child, Chunk, Group, When, child_id
 from natsume.model.task import Task
 from natsume.registry import Registry
 
@@ -18,11 +17,6 @@ Submit = Callable[[Task, float | None], Awaitable[None]]
 
 WriteChunk = Callable[[int, Chunk], Awaitable[None]]
 """Takes the number of a chunk of this run, and the chunk."""
-
-
-def child_id(parent_id: str, index: int | str) -> str:
-    """The id of a parent's child, the same at every attempt: 32 hex digits."""
-    return hashlib.blake2b(f"{parent_id}/{index}".encode(), digest_size=16).hexdigest()
 
 
 class Children:

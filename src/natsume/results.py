@@ -5,10 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
-from natsume.children import child_id
 from natsume.depends import given
 from natsume.exceptions import UsageError
-from natsume.model.record import Failure
+from natsume.model.record import Failure, child_id
 from natsume.model.task import State
 from natsume.ports import Inquiries, Joins
 

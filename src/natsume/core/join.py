@@ -6,7 +6,7 @@ from enum import StrEnum
 import msgspec
 from msgspec.structs import replace
 
-from natsume.model.record import Child, When
+from natsume.model.record import Child, When, child_id
 
 
 class JoinState(StrEnum):
@@ -57,6 +57,14 @@ class Join(msgspec.Struct, frozen=True, omit_defaults=True):
             return JoinState.FIRED
         blocked = self.when is When.ALL_SUCCEEDED and any(self.failed)
         return JoinState.BLOCKED if blocked else JoinState.OPEN
+
+    def failed_ids(self) -> list[str]:
+        """The ids of the members that failed for good."""
+        return [
+            child_id(self.parent, self.first + member)
+            for member in range(self.total)
+            if _has(bytearray(self.failed), member)
+        ]
 
 
 class Arrival(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """The facts about a task in the RECORDS stream; times are Unix seconds of the broker's clock."""
 
+import hashlib
 from enum import StrEnum
 
 import msgspec
@@ -157,3 +158,8 @@ class History(msgspec.Struct, frozen=True):
     failed: Failed | None = None
     started: Started | None = None
     started_seq: int = 0
+
+
+def child_id(parent_id: str, index: int | str) -> str:
+    """The id of a parent's child, the same at every attempt: 32 hex digits."""
+    return hashlib.blake2b(f"{parent_id}/{index}".encode(), digest_size=16).hexdigest()

@@ -1,8 +1,8 @@
 """Joins in their bucket, and children in chunks (ports Joins and Chunks)."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -70,3 +70,15 @@ class RecordChunks:
         if not found:
             raise BrokerError(f"chunk {number} of the children of {task_id} is not there (yet)")
         return msgspec.json.decode(found[0].body, type=Chunk)
+
+
+async def list_ids(stream_info: Callable[..., Awaitable[dict[str, Any]]]) -> list[str]:
+    """The ids of all joins of the bucket."""
+    prefix = subject.kv(BUCKET, "")
+    ids: list[str] = []
+    while True:
+        info = await stream_info(f"KV_{BUCKET}", subjects_filter=prefix + ">", offset=len(ids))
+        page = info["state"].get("subjects") or {}
+        ids.extend(name.removeprefix(prefix) for name in page)
+        if not page or len(ids) >= info.get("total", 0):
+            return ids
