@@ -47,6 +47,9 @@ ATTEMPT_MAX: Final = 100_000
 NEST_MAX: Final = 64
 """Depth of nested JSON in arguments."""
 
+CONFIGURED_S_MAX: Final = 366 * 86_400.0
+"""A time that the tasks file may set."""
+
 CONCURRENCY_MAX: Final = 10_000
 """Tasks that one worker runs at a time."""
 

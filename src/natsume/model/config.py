@@ -1,0 +1,121 @@
+"""What the tasks file says: VOs, and per task its schedules, retries and limits, overridden per VO.
+
+Nothing given means: as the actor's class says. The structs are frozen; merging makes new ones.
+"""
+
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
+
+from natsume.model import limits
+
+Seconds = Annotated[float, Meta(ge=0, le=limits.CONFIGURED_S_MAX)]
+PositiveSeconds = Annotated[float, Meta(gt=0, le=limits.CONFIGURED_S_MAX)]
+Interval = Annotated[float, Meta(ge=1, le=limits.CONFIGURED_S_MAX)]
+Text = Annotated[str, Meta(min_length=1, max_length=limits.HEADER_VALUE_MAX)]
+Retries = Annotated[int, Meta(ge=0, le=limits.ATTEMPT_MAX)]
+
+
+class _Part(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A mapping of the file; unknown keys are refused."""
+
+
+P = TypeVar("P", bound=_Part)
+
+
+class ScheduleConfig(_Part, frozen=True):
+    """A named instance of a periodic task: at most one of `every` (seconds), `cron` and `rrule`.
+
+    None of the three means the class's `default_schedule`; `timezone` concerns `cron` and `rrule`. `args`
+    are the instance's arguments by name. `enabled` is None where nothing is said, which means yes.
+    """
+
+    every: Interval | None = None
+    cron: Text | None = None
+    rrule: Text | None = None
+    timezone: Text | None = None
+    args: dict[str, Any] = {}
+    enabled: bool | None = None
+
+    @property
+    def timing(self) -> tuple[float | None, str | None, str | None]:
+        """The three ways to say when, of which at most one is given."""
+        return self.every, self.cron, self.rrule
+
+
+class RetriesConfig(_Part, frozen=True):
+    """Overrides of a task's retry policy; all None leaves the class's own."""
+
+    max_retries: Retries | None = None
+    base_delay_seconds: Seconds | None = None
+    max_delay_seconds: Seconds | None = None
+
+
+class LimitsConfig(_Part, frozen=True):
+    """Overrides of a task's limits."""
+
+    timeout_s: PositiveSeconds | None = None
+
+
+class TaskConfig(_Part, frozen=True):
+    """What is configured of one task; `enabled` concerns its schedules only, None is as the class says."""
+
+    enabled: bool | None = None
+    schedules: dict[str, ScheduleConfig] = {}
+    retries: RetriesConfig = RetriesConfig()
+    limits: LimitsConfig = LimitsConfig()
+
+
+class TasksConfig(_Part, frozen=True, rename={"vo_overrides": "vo-overrides"}):
+    """The whole file: the VOs, what holds for all of them, and what one of them has otherwise."""
+
+    vos: tuple[Text, ...] = ()
+    common: dict[str, TaskConfig] = {}
+    vo_overrides: dict[str, dict[str, TaskConfig]] = {}
+
+    def for_task(self, name: str, vo: str | None = None) -> TaskConfig:
+        """What holds for a task (`group:Name`) in a VO: its overrides over what is common."""
+        common = self.common.get(name, NOTHING)
+        override = self.vo_overrides.get(vo, {}).get(name) if vo is not None else None
+        return common if override is None else merged(common, override)
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """A configuration as the `config` bucket keeps it: who applied it, when, and a hash of its content."""
+
+    config: TasksConfig
+    who: str
+    at: float
+    hash: str
+
+
+NOTHING: Final = TaskConfig()
+
+
+def merged(common: TaskConfig, override: TaskConfig) -> TaskConfig:
+    """A task's configuration where `override` wins wherever it says anything.
+
+    Instances are merged by name: a way to say when replaces the other's, arguments are merged by name.
+    """
+    schedules = dict(common.schedules)
+    for name, own in override.schedules.items():
+        schedules[name] = _merged_schedule(schedules[name], own) if name in schedules else own
+    return TaskConfig(
+        common.enabled if override.enabled is None else override.enabled,
+        schedules,
+        _over(common.retries, override.retries),
+        _over(common.limits, override.limits),
+    )
+
+
+def _merged_schedule(common: ScheduleConfig, own: ScheduleConfig) -> ScheduleConfig:
+    if any(way is not None for way in own.timing):
+        common = replace(common, every=None, cron=None, rrule=None, timezone=None)
+    return replace(_over(common, own), args={**common.args, **own.args})
+
+
+def _over(common: P, own: P) -> P:
+    given = {name: value for name in own.__struct_fields__ if (value := getattr(own, name)) is not None}
+    return replace(common, **given)
