@@ -11,7 +11,7 @@ import msgspec
 
 from natsume.children import Children
 from natsume.enums import Priority, Size
-from natsume.exceptions import BrokerError, TaskFailed, UnknownTask, UsageError
+from natsume.exceptions import BrokerError, NotAcknowledged, TaskFailed, UnknownTask, UsageError
 from natsume.model import limits
 from natsume.model.codec import clean, task_headers, task_subject
 from natsume.model.record import Done, Submitted, When
@@ -248,8 +248,11 @@ class Client:
             try:
                 await publish(again)
             except BrokerError as error:
-                if error.code or loop.time() + pause_s > deadline:
+                if error.code:
                     raise
+                if loop.time() + pause_s > deadline:
+                    waited = f"the broker has not acknowledged it within {limits.PUBLISH_DEADLINE_S:g} s"
+                    raise NotAcknowledged(f"{waited}; the same id may be submitted again ({error})") from error
                 await asyncio.sleep(pause_s)
                 pause_s, again = min(2 * pause_s, _PAUSE_LAST_S), True
             else:
