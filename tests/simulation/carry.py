@@ -1,5 +1,6 @@
 """What each effect does at the broker when it arrives there, and what it reports."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -9,8 +10,6 @@ from natsume.core import events as ev
 from natsume.core import phases as at
 from natsume.core.delivery import Delivery, Rules
 from natsume.model.record import Failure
-
-from collections import deque
 
 from .laws import Laws, Witness
 from .scenario import Actor
@@ -40,6 +39,11 @@ class Run:
         self.interrupted = False
         self.noted = False
         self.started_at = 0.0
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether something of it is on its way to the broker."""
+        return self.sent is not None and not isinstance(self.sent, do.Execute | do.Isolate)
 
 
 class Carry:

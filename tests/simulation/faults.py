@@ -1,121 +1,149 @@
 """The faults: each does to a world what was seen of the real server, network or process."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from random import Random
+from typing import Final, Protocol
 
 from natsume.core import effects as do
+from natsume.model.task import Task
 
-from .carry import Run
-from .worker import EVERYTHING_IS_SUSPECT
-
-if TYPE_CHECKING:
-    from .run import Simulation
+from .laws import Laws
+from .worker import Worker
+from .world import World
 
 
-def kill_worker(sim: "Simulation") -> None:
+class Stage(Protocol):
+    """What a fault may reach."""
+
+    rng: Random
+    world: World
+    laws: Laws
+    workers: list[Worker]
+    sent: list[tuple[Task, float]]
+    floating: list[int]
+
+    def some_worker(self) -> Worker:
+        """Any of the workers."""
+        ...
+
+    def kill(self, worker: Worker) -> None:
+        """End a process; another with its number starts."""
+        ...
+
+    def note(self, what: str) -> None:
+        """One line of the trace."""
+        ...
+
+
+Fault = Callable[[Stage], None]
+
+
+def kill_worker(stage: Stage) -> None:
     """A worker dies; what it had on its way takes place or not."""
-    sim.kill(sim.some_worker())
+    stage.kill(stage.some_worker())
 
 
-def lose_answer(sim: "Simulation") -> None:
+def lose_answer(stage: Stage) -> None:
     """An effect takes place or not, and its worker never learns which."""
-    worker = sim.some_worker()
-    waiting = [run for run in worker.runs if _has_answer(run)]
+    worker = stage.some_worker()
+    waiting = [run for run in worker.runs if run.awaits_answer]
     if waiting:
-        worker.cannot_tell(sim.rng.choice(waiting), done=sim.rng.random() < 0.5)
+        worker.cannot_tell(stage.rng.choice(waiting), done=stage.rng.random() < 0.5)
 
 
-def deliver_twice(sim: "Simulation") -> None:
+def deliver_twice(stage: Stage) -> None:
     """The broker takes a delivery for lost and brings it again while it is dealt with.
 
     One that is only buffered is not brought again before `ack_wait`, and then its worker doubts it.
     """
-    open_ones = {run.delivery.sequence for worker in sim.workers for run in worker.runs}
-    pending = [m for m in sim.world.tasks.values() if m.deadline is not None and m.sequence in open_ones]
-    worker = sim.some_worker()
+    open_ones = {run.delivery.sequence for worker in stage.workers for run in worker.runs}
+    pending = [m for m in stage.world.tasks.values() if m.deadline is not None and m.sequence in open_ones]
+    worker = stage.some_worker()
     if pending and not worker.draining:
-        message = sim.rng.choice(pending)
-        sim.note(f"seq {message.sequence} is delivered again, to {worker.name}")
+        message = stage.rng.choice(pending)
+        stage.note(f"seq {message.sequence} is delivered again, to {worker.name}")
         worker.arrived(message)
 
 
-def crash_broker(sim: "Simulation") -> None:
+def crash_broker(stage: Stage) -> None:
     """The broker dies and restarts: deliveries, counts and some acknowledgements are forgotten."""
-    sim.note("the broker crashes")
-    share = sim.rng.random()
-    for message in sim.world.tasks.values():
-        sim.laws.excuse(message.task.id)
-    for name in sorted(sim.world.purges & sim.world.later.keys()):
-        sim.note(f"{name} will fire twice")
-        sim.laws.excuse(sim.world.later[name].task.id)
-    for message in sim.world.crash(lambda: sim.rng.random() < share):
-        sim.note(f"seq {message.sequence}, acknowledged, comes back")
-        sim.laws.excuse(message.task.id)
-    for worker in sim.workers:
-        if not worker.ignores_boot_mark:
-            worker.boot_mark = EVERYTHING_IS_SUSPECT
-            worker.doubt()
-        for run in [run for run in worker.runs if _has_answer(run)]:
-            worker.cannot_tell(run, done=sim.rng.random() < 0.5)
+    stage.note("the broker crashes")
+    share = stage.rng.random()
+    for message in stage.world.tasks.values():
+        stage.laws.excuse(message.task.id)
+    for name in sorted(stage.world.purges & stage.world.later.keys()):
+        stage.note(f"{name} will fire twice")
+        stage.laws.excuse(stage.world.later[name].task.id)
+    for message in stage.world.crash(lambda: stage.rng.random() < share):
+        stage.note(f"seq {message.sequence}, acknowledged, comes back")
+        stage.laws.excuse(message.task.id)
+    for worker in stage.workers:
+        worker.lose_connection()
 
 
-def fire_twice(sim: "Simulation") -> None:
+def fire_twice(stage: Stage) -> None:
     """A schedule sends its task once more than it should."""
-    fired = sorted(sim.world.purges & sim.world.later.keys())
+    fired = sorted(stage.world.purges & stage.world.later.keys())
     if fired:
-        name = sim.rng.choice(fired)
-        sim.note(f"{name} fires once more")
-        sim.laws.excuse(sim.world.fire(name).task.id)
+        name = stage.rng.choice(fired)
+        stage.note(f"{name} fires once more")
+        stage.laws.excuse(stage.world.fire(name).task.id)
 
 
-def send_again(sim: "Simulation") -> None:
+def send_again(stage: Stage) -> None:
     """A client without an answer sends its task again, and says so."""
-    if sim.sent:
-        task, delay_s = sim.rng.choice(sim.sent)
-        sim.note(f"a client sends {task.id} again")
-        sim.laws.sent_again(task.id)
+    if stage.sent:
+        task, delay_s = stage.rng.choice(stage.sent)
+        stage.note(f"a client sends {task.id} again")
+        stage.laws.sent_again(task.id)
         if delay_s:
-            sim.world.arm(task, sim.world.now + delay_s)
+            stage.world.arm(task, stage.world.now + delay_s)
         else:
-            sim.world.submit(task, resent=True)
+            stage.world.submit(task, resent=True)
 
 
-def stall(sim: "Simulation") -> None:
+def stall(stage: Stage) -> None:
     """A worker stops for a while, and its heartbeats and renewals with it."""
-    worker = sim.some_worker()
-    worker.stalled_until = sim.world.now + sim.rng.choice((5.0, 35.0, 60.0))
-    sim.note(f"{worker.name} stalls until {worker.stalled_until}")
+    worker = max(stage.workers, key=lambda worker: len(worker.buffer))
+    worker.stalled_until = stage.world.now + stage.rng.choice((5.0, 35.0, 60.0))
+    stage.note(f"{worker.name} stalls until {worker.stalled_until}")
 
 
-def mute(sim: "Simulation") -> None:
+def release_by_hand(stage: Stage) -> None:
+    """An operator releases a lock; its holder learns that when it renews."""
+    held = sorted(stage.world.locks)
+    if held:
+        key = stage.rng.choice(held)
+        stage.note(f"the lock {key} is released by hand")
+        stage.world.locks[key].until = stage.world.now
+        del stage.world.locks[key]
+
+
+def mute(stage: Stage) -> None:
     """A worker goes on, but its heartbeats and renewals do not get through."""
-    worker = sim.some_worker()
-    worker.mute_until = sim.world.now + sim.rng.choice((5.0, 35.0, 60.0))
-    sim.note(f"{worker.name} is mute until {worker.mute_until}")
+    worker = stage.some_worker()
+    worker.mute_until = stage.world.now + stage.rng.choice((5.0, 35.0, 60.0))
+    stage.note(f"{worker.name} is mute until {worker.mute_until}")
 
 
-def drain(sim: "Simulation") -> None:
+def drain(stage: Stage) -> None:
     """A worker is told to stop: it gives back what has not started, and later interrupts what runs."""
-    worker = sim.some_worker()
-    sim.note(f"{worker.name} is told to stop")
+    worker = stage.some_worker()
+    stage.note(f"{worker.name} is told to stop")
     worker.drain()
 
 
-def delay_ack(sim: "Simulation") -> None:
+def delay_ack(stage: Stage) -> None:
     """An acknowledgement is held up in the network, and arrives when it arrives."""
-    worker = sim.some_worker()
+    worker = stage.some_worker()
     leaving = [run for run in worker.runs if isinstance(run.sent, do.Acknowledge)]
     if leaving:
-        run = sim.rng.choice(leaving)
-        sim.floating.append(int(run.delivery.token))
+        run = stage.rng.choice(leaving)
+        stage.floating.append(int(run.delivery.token))
         worker.cannot_tell(run, done=False)
 
 
-def _has_answer(run: Run) -> bool:
-    return run.sent is not None and not isinstance(run.sent, do.Execute | do.Isolate)
-
-
-ALL: Final[tuple[Callable[["Simulation"], None], ...]] = (
+ALL: Final[tuple[Fault, ...]] = (
     kill_worker,
     lose_answer,
     lose_answer,
@@ -124,7 +152,9 @@ ALL: Final[tuple[Callable[["Simulation"], None], ...]] = (
     fire_twice,
     send_again,
     stall,
+    stall,
     mute,
+    release_by_hand,
     drain,
     delay_ack,
 )

@@ -9,7 +9,7 @@ from natsume.core import effects as do
 from natsume.core import events as ev
 from natsume.core import phases as at
 from natsume.core.attempt import Step
-from natsume.core.delivery import Delivery, Rules
+from natsume.core.delivery import Delivery, Rules, is_suspect
 
 from .worker import Table, Worker
 from .world import Message, Options
@@ -74,7 +74,17 @@ def _drop_failed_copy(step: Step, phase: at.Phase, _d: Delivery, event: ev.Event
     return step
 
 
-def _never_isolate(step: Step, _p: at.Phase, _d: Delivery, _e: ev.Event) -> Step:
+def _mark_redelivered_only(step: Step, phase: at.Phase, delivery: Delivery, event: ev.Event) -> Step:
+    unmarked = isinstance(event, ev.LookedUp) and event.history.started is None and delivery.delivered == 1
+    if unmarked and isinstance(phase, at.Checking) and isinstance(step[0], at.Marking):
+        return at.Running(phase.nonce), (do.Execute(),)
+    return step
+
+
+def _forget_being_alone(step: Step, _p: at.Phase, _d: Delivery, event: ev.Event) -> Step:
+    after, effects = step
+    if isinstance(event, ev.MarkRefused) and isinstance(after, at.Checking):
+        return at.Checking(after.nonce), effects
     return step
 
 
@@ -90,9 +100,24 @@ def _count_deliveries(worker: Worker) -> None:
 
 
 def _ignore_boot_mark(worker: Worker) -> None:
-    worker.boot_mark = 0
-    worker.refresh = lambda: None  # type: ignore[method-assign]
-    worker.ignores_boot_mark = True
+    worker.suspects = lambda delivery, since: is_suspect(delivery, 0)  # type: ignore[method-assign]
+    worker.doubt = lambda: None  # type: ignore[method-assign]
+
+
+def _trust_the_old(worker: Worker) -> None:
+    worker.suspects = lambda delivery, since: is_suspect(delivery, worker.boot_mark)  # type: ignore[method-assign]
+    worker.doubt = lambda: None  # type: ignore[method-assign]
+
+
+def _trust_the_fired(worker: Worker) -> None:
+    def suspects(delivery: Delivery, since: float) -> bool:
+        return not delivery.fired and Worker.suspects(worker, delivery, since)
+
+    worker.suspects = suspects  # type: ignore[method-assign]
+
+
+def _never_alone(worker: Worker) -> None:
+    worker.can_advance = lambda run: True  # type: ignore[method-assign]
 
 
 NOTHING: Final = Planted("nothing")
@@ -108,6 +133,11 @@ BUGS: Final = {
         Planted("successor armed on the same hop", None, _table(_same_hop)),
         Planted("marks are not taken back", None, _table(_keep_marks)),
         Planted("a lost lease is ignored", None, _table(_forget_loss)),
+        Planted("a poison task beside others", None, _never_alone),
+        Planted("a fired copy is trusted", None, _trust_the_fired),
+        Planted("a copy that aged in a buffer is trusted", None, _trust_the_old),
+        Planted("a copy that waited is not marked", None, _table(_mark_redelivered_only)),
+        Planted("being alone is forgotten", None, _table(_forget_being_alone)),
         Planted("a failed copy is dropped, not helped", None, _table(_drop_failed_copy)),
     )
 }

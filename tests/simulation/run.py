@@ -19,7 +19,7 @@ _TURNS_PER_TASK = 50
 _QUIET_ROUNDS_MAX = 3_000
 _TICKS_S = (0.1, 0.5, 1.0, 2.0, 10.0)
 _TEMPI = (0.03, 0.08, 0.2)
-_FAULT_RATES = (0.0, 0.01, 0.03, 0.08, 0.2)
+_FAULT_RATES = (0.01, 0.03, 0.08, 0.2)
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -46,8 +46,8 @@ class Simulation:
         self._names = 0
         self.workers = [self._worker(number) for number in range(self.scenario.workers)]
         self._tempo = rng.choice(_TEMPI)
-        self._faults = [fault for fault in faults.ALL if rng.random() < 0.5]
-        self._fault_rate = rng.choice(_FAULT_RATES) if self._faults else 0.0
+        self._faults = rng.sample(faults.ALL, rng.randint(1, len(faults.ALL)))
+        self._fault_rate = rng.choice(_FAULT_RATES)
 
     def run(self) -> None:
         """Play the world; raises LawBroken."""

@@ -49,7 +49,6 @@ class Worker:
         self.world = world
         self.laws = laws
         self.table: Table = step
-        self.ignores_boot_mark = False
         self._scenario = scenario
         self._rng = rng
         self._count = 0
@@ -89,10 +88,7 @@ class Worker:
         return bool(self.buffer) and not busy and len(self.runs) < self._scenario.concurrency
 
     def open(self) -> None:
-        """Give the next delivery its slot.
-
-        What nobody extended for `ack_wait` may have been brought to another worker, so it is suspect.
-        """
+        """Give the next delivery its slot."""
         delivery, since = self.buffer.pop(0)
         task = delivery.task
         self._count += 1
@@ -100,13 +96,24 @@ class Worker:
         known = actor.known_to(self.number)
         rules = actor.rules(self.name) if known else Rules(task.actor, task.lane, worker=self.name)
         nonce = f"{self.name}-{self._count}"
-        aged = self.world.now - max(since, self.extended_at) >= ACK_WAIT_S
-        suspect = aged or is_suspect(delivery, self.boot_mark)
+        suspect = self.suspects(delivery, since)
         seen = self.laws.opened(task.id, task.attempt, nonce, suspect=suspect)
         run = Run(delivery, nonce, rules, actor if known else None, seen)
         self.runs.append(run)
         locks = known and bool(actor.keys)
         self._tell(run, ev.Opened(self.world.now, nonce, suspect, locks, None if known else _UNKNOWN))
+
+    def suspects(self, delivery: Delivery, since: float) -> bool:
+        """Whether a delivery may have run: what nobody extended for `ack_wait` went to others meanwhile."""
+        aged = self.world.now - max(since, self.extended_at) >= ACK_WAIT_S
+        return aged or is_suspect(delivery, self.boot_mark)
+
+    def lose_connection(self) -> None:
+        """Forget the boot mark, doubt what has not started, get no answer to what is on its way."""
+        self.boot_mark = EVERYTHING_IS_SUSPECT
+        self.doubt()
+        for run in [run for run in self.runs if run.awaits_answer]:
+            self.cannot_tell(run, done=self._rng.random() < 0.5)
 
     def refresh(self) -> None:
         """Learn the boot mark of the broker's present incarnation."""

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import msgspec
 
-from natsume.model import limits, subject
-from natsume.model.record import Done, Failed, History, Started
+from natsume.model import subject
 from natsume.model.task import Task
+
+from .records import Records
 
 ACK_WAIT_S = 30.0
 LEASE_S = 30.0
-_KINDS = ("plain", "effects", "dead")
 
 
 class Message(msgspec.Struct):
@@ -34,14 +34,6 @@ class Schedule(msgspec.Struct):
     at: float
 
 
-class Stored(msgspec.Struct):
-    """The one message of a subject in RECORDS."""
-
-    sequence: int
-    record: Done | Failed | Started
-    until: float | None = None
-
-
 class Lock(msgspec.Struct):
     """A key of the bucket of locks."""
 
@@ -59,13 +51,13 @@ class Options(msgspec.Struct, frozen=True):
     hop_in_subject: bool = True
 
 
-class World:
-    """TASKS, RECORDS, the locks and the boot marks."""
+class World(Records):
+    """TASKS, the locks and the boot marks, beside the records."""
 
     def __init__(self, options: Options, say: Callable[[str], None] | None = None) -> None:
+        super().__init__(done_is_fenced=options.done_is_fenced)
         self.options = options
         self.say = say
-        self.now = 1_000_000.0
         self.incarnation = 1
         self.boot_marks: dict[int, int] = {}
         self.tasks: dict[int, Message] = {}
@@ -73,10 +65,8 @@ class World:
         self.message_ids: dict[str, int] = {}
         self.later: dict[str, Schedule] = {}
         self.purges: set[str] = set()
-        self.records: dict[str, Stored] = {}
         self.locks: dict[str, Lock] = {}
         self.last_sequence = 0
-        self._last_record = 0
         self._last_revision = 0
 
     # TASKS
@@ -151,71 +141,6 @@ class World:
         message = Message(self.last_sequence, task, resent, fired)
         self.tasks[message.sequence] = message
         return message
-
-    # RECORDS
-
-    def commit(self, record: Done) -> bool:
-        """Write the done record under the fence over all classes; whether it was written."""
-        if self.options.done_is_fenced and self.done(record.id) is not None:
-            return False
-        ttl_s = limits.PLAIN_TTL_S if record.kind == "plain" else None
-        self._write(subject.done(record.kind, record.id), record, ttl_s)
-        return True
-
-    def fail(self, record: Failed) -> Failed | None:
-        """Write the record of a failed attempt; the one that stands already, or None."""
-        name = subject.failed(record.attempt, record.id)
-        standing = self._read(name)
-        if standing is None:
-            self._write(name, record, None)
-            return None
-        assert isinstance(standing.record, Failed)
-        return standing.record
-
-    def start(self, record: Started, expected: int) -> int | None:
-        """Write the record of a start over the one with sequence `expected`; its sequence, or None."""
-        name = subject.started(record.attempt, record.id)
-        standing = self._read(name)
-        if (standing.sequence if standing else 0) != expected:
-            return None
-        return self._write(name, record, limits.START_TTL_S)
-
-    def look_up(self, task_id: str, attempt: int) -> History:
-        """What stands of a task and attempt."""
-        failed = self._read(subject.failed(attempt, task_id))
-        started = self._read(subject.started(attempt, task_id))
-        return History(
-            self.done(task_id),
-            failed.record if failed else None,  # type: ignore[arg-type]
-            started.record if started else None,  # type: ignore[arg-type]
-            started.sequence if started else 0,
-        )
-
-    def done(self, task_id: str) -> Done | None:
-        """The done record on any class's subject."""
-        for kind in _KINDS:
-            stored = self._read(subject.done(kind, task_id))
-            if stored is not None:
-                assert isinstance(stored.record, Done)
-                return stored.record
-        return None
-
-    def failed(self, task_id: str, attempt: int) -> bool:
-        """Whether this attempt's failure stands."""
-        return subject.failed(attempt, task_id) in self.records
-
-    def _write(self, name: str, record: Done | Failed | Started, ttl_s: float | None) -> int:
-        self._last_record += 1
-        until = None if ttl_s is None else self.now + ttl_s
-        self.records[name] = Stored(self._last_record, record, until)
-        return self._last_record
-
-    def _read(self, name: str) -> Stored | None:
-        stored = self.records.get(name)
-        if stored is not None and stored.until is not None and stored.until <= self.now:
-            del self.records[name]
-            return None
-        return stored
 
     # locks
 

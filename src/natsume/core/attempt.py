@@ -14,9 +14,9 @@ from natsume.core import effects as do
 from natsume.core import events as ev
 from natsume.core import outcome
 from natsume.core import phases as at
-from natsume.core.delivery import Delivery, Rules
+from natsume.core.delivery import Delivery, Rules, may_have_started
 from natsume.model.limits import UNKNOWN_OFFERS_MAX
-from natsume.model.record import Done, History
+from natsume.model.record import Done
 from natsume.model.task import Fault, Reason, Task
 
 Step = tuple[at.Phase, tuple[do.Effect, ...]]
@@ -52,7 +52,8 @@ def _opened(_: at.Buffered, delivery: Delivery, rules: Rules, event: ev.Opened) 
     if event.fault is not None:
         return _faulty(delivery, rules, event, event.fault)
     if delivery.task.lane != rules.lane:
-        return _forward(replace(delivery.task, lane=rules.lane, hop=delivery.task.hop + 1))
+        moved = outcome.moved(delivery.task, rules.lane)
+        return at.Forwarding(moved), (do.Forward(moved),)
     if event.locks:
         return at.Locking(event.nonce, event.suspect), _TAKE_LOCKS
     if event.suspect:
@@ -100,33 +101,23 @@ def _looked_up(phase: at.Checking, delivery: Delivery, rules: Rules, event: ev.L
         fault = Fault(Reason.CRASHED, sentence)
         return _commit(outcome.dead(delivery, rules.worker, phase.nonce, fault, event.at, crashes))
     if crashes and not phase.alone:
-        return at.Isolating(phase.nonce, history), (do.Isolate(),)
-    if crashes or _may_have_started(delivery):
-        return _mark(phase, delivery, rules, history, event.at)
+        return at.Isolating(phase.nonce), (do.Isolate(),)
+    if crashes or may_have_started(delivery):
+        return _mark(phase, delivery, rules, event)
     return at.Running(phase.nonce), _EXECUTE
 
 
-def _may_have_started(delivery: Delivery) -> bool:
-    """Whether a start without a mark may lie behind this copy.
-
-    A successor that waited for a lock or was offered again is delivered once, but what it follows may have
-    been redelivered: the lock that it waited for may be that of its own dead worker.
-    """
-    return delivery.delivered > 1 or delivery.task.waits > 0 or delivery.task.offers > 0
+def _mark(phase: at.Checking, delivery: Delivery, rules: Rules, event: ev.LookedUp) -> Step:
+    history = event.history
+    crashes = 1 + (history.started.crashes if history.started is not None else 0)
+    record = outcome.start(delivery.task, rules.worker, event.at, phase.nonce, crashes)
+    return at.Marking(phase.nonce, crashes, phase.alone), (do.Mark(record, history.started_seq),)
 
 
 @_row(at.Isolating, ev.Isolated)
-def _isolated(phase: at.Isolating, delivery: Delivery, rules: Rules, _: ev.Isolated) -> Step:
-    """The mark is set when nothing else runs, so that no other's crash is put down to it."""
-    started = phase.history.started
-    assert started is not None
-    return _mark(at.Checking(phase.nonce, alone=True), delivery, rules, phase.history, started.at)
-
-
-def _mark(phase: at.Checking, delivery: Delivery, rules: Rules, history: History, now: float) -> Step:
-    crashes = 1 + (history.started.crashes if history.started is not None else 0)
-    record = outcome.start(delivery.task, rules.worker, now, phase.nonce, crashes)
-    return at.Marking(phase.nonce, crashes, phase.alone), (do.Mark(record, history.started_seq),)
+def _isolated(phase: at.Isolating, _d: Delivery, _r: Rules, _e: ev.Isolated) -> Step:
+    """Alone, so that no other's crash is put down to it; what the records said may have aged meanwhile."""
+    return at.Checking(phase.nonce, alone=True), _LOOK_UP
 
 
 @_row(at.Marking, ev.Marked)
@@ -201,15 +192,11 @@ def _commit_uncertain(phase: at.Committing, delivery: Delivery, rules: Rules, _:
 
 
 @_row(at.Failing, ev.Written)
-def _failure_written(phase: at.Failing, delivery: Delivery, _r: Rules, _e: ev.Written) -> Step:
-    """The failure stands; its successor follows."""
-    return _arm(outcome.next_attempt(delivery.task, phase.record), phase.record.next_at)
-
-
 @_row(at.Failing, ev.Overtaken)
-def _failure_overtaken(_: at.Failing, delivery: Delivery, _r: Rules, event: ev.Overtaken) -> Step:
-    """Another copy failed first: its successor is the one, and may not be armed yet."""
-    return _arm(outcome.next_attempt(delivery.task, event.failed), event.failed.next_at)
+def _failure_stands(phase: at.Failing, delivery: Delivery, _: Rules, event: ev.Written | ev.Overtaken) -> Step:
+    """The successor follows: another copy's, if that failed first, for it may not be armed yet."""
+    failed = event.failed if isinstance(event, ev.Overtaken) else phase.record
+    return _arm(outcome.next_attempt(delivery.task, failed), failed.next_at)
 
 
 @_row(at.Failing, ev.Uncertain)
@@ -250,10 +237,6 @@ def _commit(record: Done) -> Step:
 
 def _arm(task: Task, due: float) -> Step:
     return at.Arming(task, due), (do.Arm(task, due),)
-
-
-def _forward(task: Task) -> Step:
-    return at.Forwarding(task), (do.Forward(task),)
 
 
 def _run_again(run: at.Running, delivery: Delivery, rules: Rules, now: float) -> Step:

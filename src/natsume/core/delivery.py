@@ -42,3 +42,12 @@ def is_suspect(delivery: Delivery, boot_mark: int) -> bool:
     start (not above the boot mark) is suspect, as is a redelivery, a fired schedule and a resent one.
     """
     return delivery.delivered > 1 or delivery.fired or delivery.resent or delivery.sequence <= boot_mark
+
+
+def may_have_started(delivery: Delivery) -> bool:
+    """Whether a start without a mark may lie behind this copy, so that it is marked before it runs.
+
+    A successor that waited for a lock or was offered again is delivered once, but what it follows may have
+    been redelivered: the lock that it waited for may be that of its own dead worker.
+    """
+    return delivery.delivered > 1 or delivery.task.waits > 0 or delivery.task.offers > 0

@@ -6,6 +6,7 @@ from natsume.core.delivery import Delivery, Rules
 from natsume.core.events import Raised, Returned
 from natsume.model import limits
 from natsume.model.record import Done, Failed, Failure, Letter, Started
+from natsume.model.subject import Lane
 from natsume.model.task import Fault, Reason, State, Task
 
 
@@ -118,6 +119,11 @@ def offered(task: Task) -> Task:
 def offer_pause_s(offers: int, ack_wait_s: float) -> float:
     """How long it stays away: about four times `ack_wait` over all offers."""
     return ack_wait_s * 0.25 * 2.0**offers
+
+
+def moved(task: Task, lane: Lane) -> Task:
+    """The task on the lane of its actor."""
+    return msgspec.structs.replace(task, lane=lane, hop=task.hop + 1)
 
 
 def snoozed(task: Task) -> Task:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from natsume.model.record import Done, Failed, History
+from natsume.model.record import Done, Failed
 from natsume.model.task import Task
 
 
@@ -28,7 +28,6 @@ class Isolating(msgspec.Struct, frozen=True):
     """It waits until it is alone in its worker."""
 
     nonce: str
-    history: History
 
 
 class Marking(msgspec.Struct, frozen=True):
@@ -80,15 +79,5 @@ class Closed(msgspec.Struct, frozen=True):
 
 
 Phase = (
-    Buffered
-    | Locking
-    | Checking
-    | Isolating
-    | Marking
-    | Running
-    | Committing
-    | Failing
-    | Arming
-    | Forwarding
-    | Closed
+    Buffered | Locking | Checking | Isolating | Marking | Running | Committing | Failing | Arming | Forwarding | Closed
 )
