@@ -51,5 +51,5 @@ def _row(lane: str, reading: Reading, actors: dict[str, int], judgement: Judgeme
         "oldest_s": None if reading.oldest_s is None else round(reading.oldest_s, 3),
         "actors": actors,
         "judgement": judgement.word,
-        "sentence": judgement.sentence,
+        "sentence": ": ".join(filter(None, (judgement.sentence, judgement.advice))),
     }

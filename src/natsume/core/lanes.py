@@ -14,6 +14,9 @@ QUIET_S: Final = 60.0
 """A size whose tasks are in hand while nothing was delivered or acknowledged for so long may have no worker."""
 
 
+_MORE: Final = "add workers or slots"
+
+
 class Reading(msgspec.Struct, frozen=True):
     """A consumer as the broker tells it now; ages in seconds, None where nothing is there to have one.
 
@@ -32,10 +35,11 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """A word (`ok`, `backlog`, `lasting`, `growing`, `no worker`, `no conductor`) and why."""
+    """A word (`ok`, `backlog`, `lasting`, `growing`, `no worker`, `no conductor`), why, and what to do."""
 
     word: str
     sentence: str
+    advice: str = ""
 
 
 def judge(lane: Lane, readings: dict[Lane, Reading]) -> Judgement:
@@ -44,7 +48,7 @@ def judge(lane: Lane, readings: dict[Lane, Reading]) -> Judgement:
     if not reading.pending:
         return Judgement("ok", "nothing waits")
     if sentence := _unserved(lane, readings):
-        return Judgement("no worker", sentence)
+        return Judgement("no worker", sentence, f"start `natsume worker --size {lane.size.value}`")
     match lane.priority:
         case Priority.REALTIME:
             return _realtime(reading)
@@ -59,10 +63,8 @@ def judge_effects(reading: Reading) -> Judgement:
         return Judgement("ok", "nothing waits")
     if reading.waiting_pulls:
         return Judgement("ok", f"{reading.pending} wait for a conductor that is there")
-    return Judgement(
-        "no conductor",
-        f"{reading.pending} commits have effects that nobody carries out: start `natsume conductor`",
-    )
+    effects = _of(reading.pending, "commit")
+    return Judgement("no conductor", f"nobody carries out the effects of {effects}", "start `natsume conductor`")
 
 
 def _unserved(lane: Lane, readings: dict[Lane, Reading]) -> str | None:
@@ -70,26 +72,22 @@ def _unserved(lane: Lane, readings: dict[Lane, Reading]) -> str | None:
     same = [reading for other, reading in readings.items() if other.size is lane.size]
     if any(reading.waiting_pulls for reading in same):
         return None
-    advice = f"start `natsume worker --size {lane.size.value}`"
-    waits = f"{readings[lane].pending} wait and no {lane.size.value} worker pulls"
+    waits = f"{_of(readings[lane].pending, 'task')} waiting, and no {lane.size.value} worker pulls"
     if not any(reading.in_flight for reading in same):
-        return f"{waits}: {advice}"
+        return waits
     quiet_s = min((reading.quiet_s for reading in same if reading.quiet_s is not None), default=None)
     if quiet_s is not None and quiet_s > QUIET_S:
-        return f"{waits}; nothing moved for {quiet_s:.0f} s: {advice}, or wait for the long tasks that fill its slots"
+        return f"{waits}; nothing moved for {quiet_s:.0f} s, unless long tasks fill every slot"
     return None
 
 
 def _realtime(reading: Reading) -> Judgement:
-    return Judgement("backlog", f"{reading.pending} wait where nothing should: more workers or slots are needed")
+    return Judgement("backlog", f"{_of(reading.pending, 'task')} waiting where none should", _MORE)
 
 
 def _normal(reading: Reading) -> Judgement:
     if reading.oldest_s is not None and reading.oldest_s > LASTING_S:
-        return Judgement(
-            "lasting",
-            f"the oldest waits for {reading.oldest_s:.0f} s, more than {LASTING_S:.0f}: no burst, add workers",
-        )
+        return Judgement("lasting", f"no burst: the oldest waits for {reading.oldest_s:.0f} s", _MORE)
     return Judgement("ok", f"a burst: the oldest waits for less than {LASTING_S:.0f} s")
 
 
@@ -100,5 +98,9 @@ def _background(reading: Reading) -> Judgement:
     compared = f"{before} pending, then {now} after {reading.window_s:g} s"
     old = reading.oldest_s is not None and reading.oldest_s > LASTING_S
     if now > before and old:
-        return Judgement("growing", f"{compared}, and the oldest waits for {reading.oldest_s:.0f} s: add workers")
+        return Judgement("growing", f"{compared}, and the oldest waits for {reading.oldest_s:.0f} s", _MORE)
     return Judgement("ok", f"a backlog is fine here ({compared})")
+
+
+def _of(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from natsume.model.codec import decode
 from natsume.model.record import Done, Failed, Started, Submitted
-from natsume.model.task import State
+from natsume.model.subject import parse_ready
+from natsume.model.task import State, Task
 
 
 class Status(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -66,13 +68,25 @@ def from_records(
     else:
         state = State.WAITING if waiting or last_failure else State.ENQUEUED
         attempts = failed_attempts
+    task = _message(submitted) if submitted else None
     return Status(
         known.id,
         known.actor,
         state,
+        lane=str(task.lane) if task else "",
         attempts=attempts,
+        owner=task.owner if task else None,
+        tenant=task.tenant if task else None,
+        parent=task.parent if task else None,
         submitted_at=submitted.at if submitted else None,
         started_at=latest.at if latest else None,
         due_at=last_failure.next_at if last_failure and state is State.WAITING else None,
         failures=failures,
     )
+
+
+def _message(submitted: Submitted) -> Task:
+    """The task as it was submitted."""
+    lane, actor = parse_ready(submitted.subject)
+    headers = b"NATS/1.0\r\n" + submitted.headers.encode() + b"\r\n"
+    return decode(lane, actor, submitted.id, headers, submitted.body).task
