@@ -51,9 +51,8 @@ class Simulation:
 
     def run(self) -> None:
         """Play the world; raises LawBroken."""
-        if self.world.say is not None:
-            for task, _ in self.scenario.tasks:
-                self.note(f"{task.id}: {self.scenario.actors[task.actor]}")
+        for task, _ in self.scenario.tasks:
+            self.note(f"{task.id}: {self.scenario.actors[task.actor]}")
         for _ in range(_TURNS_PER_TASK * len(self.scenario.tasks)):
             self.turns += 1
             self._turn()

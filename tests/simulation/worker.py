@@ -18,9 +18,10 @@ from natsume.core.delivery import Delivery, Rules, is_suspect
 from natsume.model.task import Fault, Reason
 
 from .carry import Carry, Run
+from .intake import Intake
 from .laws import Laws
 from .scenario import Scenario
-from .world import ACK_WAIT_S, Message, World
+from .world import ACK_WAIT_S, World
 
 Table = Callable[[at.Phase, Delivery, Rules, ev.Event], Step]
 
@@ -29,24 +30,20 @@ _NO_ANSWER: Final = (do.Acknowledge, do.GiveBack, do.ReleaseLocks, do.Unmark)
 _UNKNOWN: Final = Fault(Reason.UNKNOWN_ACTOR, "no worker here knows the actor")
 
 
-class Worker:
+class Worker(Intake):
     """One process: its buffer, its runs, its idea of the boot mark."""
 
     def __init__(self, number: int, name: str, world: World, laws: Laws, scenario: Scenario, rng: Random) -> None:
+        super().__init__(world, scenario.concurrency)
         self.number = number
         self.name = name
         self.runs: list[Run] = []
-        self.buffer: list[tuple[Delivery, float]] = []
-        self.in_hand: dict[str, Delivery] = {}
-        self.followers: dict[str, list[Delivery]] = {}
         self.isolating: deque[Run] = deque()
         self.isolated: Run | None = None
-        self.draining = False
         self.boot_mark = EVERYTHING_IS_SUSPECT
         self.stalled_until = 0.0
         self.mute_until = 0.0
         self.extended_at = world.now
-        self.world = world
         self.laws = laws
         self.table: Table = step
         self._scenario = scenario
@@ -54,38 +51,14 @@ class Worker:
         self._count = 0
         self._carry = Carry(world, laws, rng)
 
-    # intake
-
-    def room(self) -> bool:
-        """Whether it would pull."""
-        return not self.draining and len(self.runs) + len(self.buffer) < self._scenario.concurrency + 2
-
-    def arrived(self, message: Message) -> None:
-        """Take a delivery in; the same message renews its token, another of the same id waits."""
-        self.world.deliver(message)
-        task = message.task
-        delivery = Delivery(
-            task,
-            b"%d" % message.sequence,
-            message.sequence,
-            message.delivered,
-            message.resent,
-            message.fired,
-            subject="task",
-        )
-        held = self.in_hand.get(task.id)
-        if held is None:
-            self.in_hand[task.id] = delivery
-            self.buffer.append((delivery, self.world.now))
-        elif held.sequence == delivery.sequence:
-            held.token = delivery.token
-        else:
-            self.followers.setdefault(task.id, []).append(delivery)
+    def taken(self) -> int:
+        """Slots that are taken."""
+        return len(self.runs)
 
     def can_open(self) -> bool:
         """Whether a slot is free for what is buffered."""
         busy = self.isolating or self.isolated or self.draining
-        return bool(self.buffer) and not busy and len(self.runs) < self._scenario.concurrency
+        return bool(self.buffer) and not busy and len(self.runs) < self._slots
 
     def open(self) -> None:
         """Give the next delivery its slot."""
@@ -119,18 +92,6 @@ class Worker:
         """Learn the boot mark of the broker's present incarnation."""
         self.boot_mark = self.world.boot_mark()
 
-    def drain(self) -> None:
-        """Start nothing more and give back what has not started."""
-        self.draining = True
-        waiting = [delivery for delivery, _ in self.buffer]
-        for delivery in waiting:
-            del self.in_hand[delivery.task.id]
-        waiting.extend(follower for group in self.followers.values() for follower in group)
-        self.buffer.clear()
-        self.followers.clear()
-        for delivery in waiting:
-            self.world.give_back(int(delivery.token))
-
     def keep_alive(self) -> None:
         """Extend what is in hand and renew what is held, if that gets through."""
         now = self.world.now
@@ -148,13 +109,6 @@ class Worker:
         self.extended_at = now
         for delivery in self.in_hand.values():
             self.world.extend(int(delivery.token))
-
-    def doubt(self) -> None:
-        """Make suspects of all that has not started: the broker may have brought it to others."""
-        for delivery, _ in self.buffer:
-            delivery.resent = True
-
-    # driving
 
     def can_advance(self, run: Run) -> bool:
         """Whether its next step may be taken now: only isolation waits for others."""
@@ -260,18 +214,7 @@ class Worker:
             self.isolated = None
         if run in self.isolating:
             self.isolating.remove(run)
-        self._let_go(run.delivery)
-
-    def _let_go(self, delivery: Delivery) -> None:
-        del self.in_hand[delivery.task.id]
-        followers = self.followers.pop(delivery.task.id, None)
-        if followers:
-            first = followers.pop(0)
-            first.resent = True
-            self.in_hand[first.task.id] = first
-            self.buffer.append((first, self.world.now))
-            if followers:
-                self.followers[first.task.id] = followers
+        self.let_go(run.delivery)
 
     def _say(self, run: Run, what: str) -> None:
         if self.world.say is not None:
