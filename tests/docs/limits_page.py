@@ -1,6 +1,7 @@
 """Writes docs/reference/limits.md from the docstrings: `python tests/docs/limits_page.py`."""
 
 import ast
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ def rendered() -> str:
     """The page, as the source wants it."""
     rows = ""
     body = ast.parse(SOURCE.read_text()).body
-    for bound, text in zip(body, body[1:], strict=False):
+    for bound, text in pairwise(body):
         if isinstance(bound, ast.AnnAssign) and isinstance(text, ast.Expr):
             assert isinstance(bound.target, ast.Name)
             assert isinstance(text.value, ast.Constant)

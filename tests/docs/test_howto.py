@@ -1,5 +1,7 @@
 """The code of the how-tos is a package of files that runs as the pages say."""
 
+# ruff: noqa: PLC0415 - what is imported late is written by a fixture first
+
 import os
 import re
 import subprocess
@@ -72,6 +74,7 @@ def test_the_tests_pass(package):
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "4 passed" in run.stdout

@@ -3,6 +3,7 @@
 import os
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -63,17 +64,28 @@ def test_the_files_are_all_there(project):
 def test_a_task_runs_and_a_wrong_one_is_refused(project, environ, url):
     outputs = re.findall(r"```console\n\$ python ask.py nats://127.0.0.1:4222\n(.*?)\n```", PAGE, re.DOTALL)
     good, bad = outputs
-    done = subprocess.run([sys.executable, "ask.py", url], cwd=project, env=environ, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "ask.py", url], cwd=project, env=environ, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout.strip()) == (0, good), done.stderr
     (call,) = re.findall(r"Change the call to `(.*?)`", PAGE)
     script = (project / "ask.py").read_text().replace('Greet("Ada", times=2)', call)
-    refused = subprocess.run([sys.executable, "-c", script, url], cwd=project, env=environ, capture_output=True, text=True)
+    refused = subprocess.run(
+        [sys.executable, "-c", script, url], cwd=project, env=environ, capture_output=True, text=True, check=False
+    )
     assert refused.returncode == 1
     assert refused.stderr.strip().splitlines()[-1] == bad
 
 
 def test_the_test_passes(project, environ):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_hello.py"]
-    done = subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True, check=False)
     shown = SHOWN["python -m pytest -q"].strip()
     assert (done.returncode, done.stdout.splitlines()[0].split()) == (0, shown.split()), done.stdout + done.stderr
+
+
+def test_a_shell_submits(project, environ, url):
+    (line,) = re.findall(r"```sh\nnatsume (submit .*?)\n```", PAGE)
+    arguments = shlex.split(line.replace("nats://127.0.0.1:4222", url))
+    done = subprocess.run([NATSUME, *arguments], cwd=project, env=environ, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"[0-9a-f]{32}", done.stdout.strip())

@@ -59,15 +59,28 @@ def test_two_headers_count_by_presence(name):
 
 def test_what_is_written_is_read():
     lane, actor = parse_ready("task.normal.small.shop.ShipOrder")
-    known = {"owner": "o", "tenant": "t", "parent": "p", "root": "r", "join": "j", "member": 3, "after": "a", "trace": "x"}
-    task = codec.Task("i", actor or "", lane, b"{}", 2, 1, 1, 1, submitted_at=5.0, tracked=True, labels={"a": "b"}, **known)
+    known = {
+        "owner": "o",
+        "tenant": "t",
+        "parent": "p",
+        "root": "r",
+        "join": "j",
+        "member": 3,
+        "after": "a",
+        "trace": "x",
+    }
+    task = codec.Task(
+        "i", actor or "", lane, b"{}", 2, 1, 1, 1, submitted_at=5.0, tracked=True, labels={"a": "b"}, **known
+    )
     envelope = codec.decode(lane, actor, "derived", b"NATS/1.0\r\n%b\r\n" % codec.task_headers(task), b"{}")
     assert (envelope.task, envelope.fault) == (task, None)
 
 
 @pytest.mark.parametrize("name", ["Natsume-Attempt", "Natsume-Hop", "Natsume-Waits", "Natsume-Offers"])
 def test_the_bounds_of_counts(name):
-    read = [codec.decode(LANES[0], "a:B", "d", f"NATS/1.0\r\n{name}: {n}\r\n\r\n".encode(), b"") for n in (100000, 100001)]
+    read = [
+        codec.decode(LANES[0], "a:B", "d", f"NATS/1.0\r\n{name}: {n}\r\n\r\n".encode(), b"") for n in (100000, 100001)
+    ]
     assert [one.fault is None for one in read] == [True, False]
 
 
