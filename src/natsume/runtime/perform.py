@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
@@ -18,7 +19,7 @@ from natsume.results import JoinResults
 from natsume.runtime.execute import execute
 from natsume.runtime.intake import Intake
 from natsume.runtime.lookups import Lookups
-from natsume.runtime.opening import Opening, given
+from natsume.runtime.opening import Opening, Override, as_it_is, given
 from natsume.runtime.run import Run
 from natsume.runtime.watch import Watch
 from natsume.settings import Settings
@@ -49,6 +50,7 @@ class Ports:
         inquiries: Inquiries,
         now: Callable[[], float],
         boot_mark: Callable[[], int],
+        overrides: Override = as_it_is,
     ) -> None:
         self.records = records
         self.outgoing = outgoing
@@ -58,6 +60,7 @@ class Ports:
         self.inquiries = inquiries
         self.now = now
         self.boot_mark = boot_mark
+        self.overrides = overrides
         self.deliveries: Deliveries
 
 
@@ -67,7 +70,7 @@ class Performer:
     def __init__(self, ports: Ports, registry: Registry, settings: Settings, intake: Intake, watch: Watch) -> None:
         self._ports = ports
         self._registry = registry
-        self._opening = Opening(registry, settings, ports.now, ports.boot_mark)
+        self._opening = Opening(registry, settings, ports.now, ports.boot_mark, ports.overrides)
         self._intake = intake
         self._watch = watch
         self._lookups = Lookups(ports.records)
@@ -109,6 +112,7 @@ class Performer:
                 _log.warning("%s of task %s has no answer yet: %s", what, run.delivery.task.id, error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _PAUSE_LAST_S)
+                run.check_leases(time.monotonic())
                 event = _UNCERTAIN
 
     def note(self, run: Run) -> None:
@@ -165,6 +169,7 @@ class Performer:
         await self._ports.records.start(effect.record, effect.expected)
 
     async def _execute(self, run: Run, _: do.Execute) -> ev.Event:
+        run.check_leases(time.monotonic())
         if run.lost:
             run.lease_gone()
             return ev.Interrupted(self._ports.now(), self._ports.now())
@@ -174,7 +179,9 @@ class Performer:
         write_chunk = partial(self._ports.chunks.write, task.id, run.nonce)
         children = Children(self._registry, task, self._submit_child, write_chunk)
         results = JoinResults(task.after, self._ports.joins, self._ports.inquiries)
-        return await execute(run, children, given(run, children, results), self._ports.now)
+        event = await execute(run, children, given(run, children, results), self._ports.now)
+        run.check_leases(time.monotonic())
+        return event
 
     async def _submit_child(self, task: Any, due: float | None) -> None:
         if due is None:

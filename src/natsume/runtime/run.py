@@ -58,6 +58,11 @@ class Run:
         self.interrupted_by = self.interrupted_by or cause
         self.driver.cancel()
 
+    def check_leases(self, now: float) -> None:
+        """Learn from the clock that a lease has ended: after a stop, nobody may have told yet."""
+        if any(lease.until <= now for lease in self.leases):
+            self.lease_gone()
+
     def lease_gone(self) -> None:
         """Learn that a lock is lost: now if that matters now, else when the actor would start."""
         self.lost = True
