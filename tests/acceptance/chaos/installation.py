@@ -167,7 +167,7 @@ class Installation:
             "NATSUME_NATS_URL": self.server.url,
             "NATSUME_ACK_WAIT_S": f"{self.ack_wait_s:g}",
             "NATSUME_GRACE_S": "5",
-            "PYTHONPATH": str(self.folder),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(self.folder), os.environ.get("PYTHONPATH")))),
             actors.JOURNAL: str(self.journal.path),
             **more,
         }
