@@ -46,6 +46,27 @@ class Run:
         return self.sent is not None and not isinstance(self.sent, do.Execute | do.Isolate)
 
 
+def brief(event: ev.Event | None) -> str:
+    """An event as the trace tells it."""
+    match event:
+        case None:
+            return "no answer is needed"
+        case ev.LookedUp(history=history) if history.done is not None:
+            return f"done by {history.done.nonce}"
+        case ev.LookedUp(history=history) if history.failed is not None:
+            return f"attempt {history.failed.attempt} failed, the next is hop {history.failed.next_hop}"
+        case ev.LookedUp(history=history) if history.started is not None:
+            return f"started by {history.started.nonce or 'nobody'}, {history.started.crashes} crashes"
+        case ev.LookedUp():
+            return "nothing is known"
+        case ev.Raised(retry_at=retry_at):
+            return "Raised, for good" if retry_at is None else f"Raised, again at {retry_at:.1f}"
+        case ev.Overtaken():
+            return "Overtaken"
+        case _:
+            return type(event).__name__
+
+
 class Carry:
     """Carries effects out in one world."""
 

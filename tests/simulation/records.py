@@ -5,6 +5,7 @@ import msgspec
 from natsume.model import limits, subject
 from natsume.model.record import Done, Failed, History, Started
 
+START = 1_000_000.0
 _KINDS = ("plain", "effects", "dead")
 
 
@@ -20,7 +21,7 @@ class Records:
     """The facts of tasks, and the broker's clock."""
 
     def __init__(self, *, done_is_fenced: bool) -> None:
-        self.now = 1_000_000.0
+        self.now = START
         self.records: dict[str, Stored] = {}
         self._last_record = 0
         self._done_is_fenced = done_is_fenced

@@ -12,6 +12,7 @@ from . import faults, scenario
 from .carry import Killed, Run
 from .laws import LawBroken, Laws
 from .planted import NOTHING, Planted
+from .records import START
 from .worker import EVERYTHING_IS_SUSPECT, Worker
 from .world import World
 
@@ -76,7 +77,7 @@ class Simulation:
     def note(self, what: str) -> None:
         """One line of the trace."""
         if self.world.say is not None:
-            self.world.say(what)
+            self.world.say(f"{self.world.now - START:7.1f} {what}")
 
     def _worker(self, number: int) -> Worker:
         self._names += 1

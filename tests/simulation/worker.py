@@ -17,9 +17,10 @@ from natsume.core.attempt import Step, step
 from natsume.core.delivery import Delivery, Rules, is_suspect
 from natsume.model.task import Fault, Reason
 
-from .carry import Carry, Run
+from .carry import Carry, Run, brief
 from .intake import Intake
 from .laws import Laws
+from .records import START
 from .scenario import Scenario
 from .world import ACK_WAIT_S, World
 
@@ -125,7 +126,7 @@ class Worker(Intake):
         if run.sent is not None:
             effect, run.sent = run.sent, None
             run.answer = self._carry.arrive(run, effect)
-            self._say(run, f"{type(effect).__name__} -> {run.answer!r}")
+            self._say(run, f"{type(effect).__name__}: {brief(run.answer)}")
             if run.ordered or run.answer is None:
                 self._send(run)
         else:
@@ -205,7 +206,7 @@ class Worker(Intake):
             return
         others = any(other is not run and isinstance(other.sent, do.Execute) for other in self.runs)
         self.laws.executes(run.seen, run.phase, set(run.leases), others)
-        self._say(run, f"runs attempt {run.delivery.task.attempt}, delivered {run.delivery.delivered} times")
+        self._say(run, f"runs, delivered {run.delivery.delivered} times")
 
     def _leave(self, run: Run, *, told: bool) -> None:
         self.laws.ended(run.seen, told=told)
@@ -218,4 +219,6 @@ class Worker(Intake):
 
     def _say(self, run: Run, what: str) -> None:
         if self.world.say is not None:
-            self.world.say(f"{run.nonce:<8} {run.delivery.task.id} seq {run.delivery.sequence}: {what}")
+            task = run.delivery.task
+            where = f"{task.id} #{task.attempt} hop {task.hop}, seq {run.delivery.sequence}"
+            self.world.say(f"{self.world.now - START:7.1f} {run.nonce:<8} {where}: {what}")
