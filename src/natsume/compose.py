@@ -15,6 +15,7 @@ from natsume.client import Client
 from natsume.enums import Size
 from natsume.registry import Registry
 from natsume.runtime.keepalive import Keepalive, Lifeline
+from natsume.runtime.overrides import Overrides
 from natsume.runtime.perform import Ports
 from natsume.runtime.reactor import Reactor
 from natsume.runtime.worker import Worker
@@ -91,6 +92,8 @@ async def working(
 ) -> AsyncIterator[Worker]:
     """A worker that runs until the block ends, and then stops within the grace period."""
     async with connected(settings, name=f"natsume worker {settings.worker}") as broker:
+        overrides = Overrides()
+        await broker.config.watch(overrides.take)
         ports = Ports(
             broker.records,
             broker.outgoing,
@@ -100,6 +103,7 @@ async def working(
             broker.inquiries,
             broker.now,
             lambda: broker.boot_mark,
+            overrides,
         )
         worker = Worker(ports, broker.deliveries, registry, settings, size, concurrency)
 

@@ -15,17 +15,31 @@ from natsume.results import JoinResults
 from natsume.runtime.run import Run
 from natsume.settings import Settings
 
+Override = Callable[[Actor, str | None], Actor]
+"""Takes an actor and its task's tenant, gives the actor as it is configured to run."""
+
+
+def as_it_is(actor: Actor, _tenant: str | None) -> Actor:
+    """The actor as its class says."""
+    return actor
+
 
 class Opening:
     """What is wrong with a delivery is a fault in its first event, never an exception."""
 
     def __init__(
-        self, registry: Registry, settings: Settings, now: Callable[[], float], boot_mark: Callable[[], int]
+        self,
+        registry: Registry,
+        settings: Settings,
+        now: Callable[[], float],
+        boot_mark: Callable[[], int],
+        overrides: Override = as_it_is,
     ) -> None:
         self._registry = registry
         self._settings = settings
         self._now = now
         self._boot_mark = boot_mark
+        self._overrides = overrides
         self._rules: dict[str, Rules] = {}
 
     def opened(self, run: Run) -> ev.Opened:
@@ -38,6 +52,7 @@ class Opening:
             sentence = f"no worker here knows the actor {delivery.task.actor!r}"
             fault = fault or Fault(Reason.UNKNOWN_ACTOR, sentence)
         else:
+            actor = run.actor = self._overrides(actor, delivery.task.tenant)
             run.rules = self._rules_of(actor)
             fault = fault or _read_arguments(run, actor) or _read_locks(run, actor)
         suspect = is_suspect(delivery, self._boot_mark())

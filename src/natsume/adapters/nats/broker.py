@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from natsume.adapters.nats import joins
+from natsume.adapters.nats.config import KvConfig
 from natsume.adapters.nats.connection import connect_wire
 from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.inquiries import StreamInquiries
@@ -54,6 +55,7 @@ class Broker:
         self.chunks = joins.RecordChunks(self.publisher, self._records_reader)
         self.inquiries = StreamInquiries(wire, self._records_reader, self._tasks_reader)
         self.leases = KvLeases(self.publisher, self._locks_reader, self.request)
+        self.config = KvConfig(wire, self.publisher)
         self.boot_mark = self.records_mark = EVERYTHING_IS_SUSPECT
         self._offset_s = 0.0
         self._created = "0"
@@ -109,6 +111,7 @@ class Broker:
         """Send what is due and disconnect."""
         if self._refreshing is not None:
             self._refreshing.cancel()
+        self.config.close()
         self.publisher.close()
         self._records_reader.close()
         self._locks_reader.close()

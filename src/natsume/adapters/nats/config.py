@@ -1,0 +1,104 @@
+"""The applied tasks file in the `config` bucket: read, replaced by compare-and-set, watched."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from natsume.adapters.nats.direct import DirectReader
+from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
+from natsume.adapters.nats.wire import Wire
+from natsume.exceptions import BrokerError
+from natsume.model.config import Applied
+from natsume.model.subject import kv
+
+BUCKET: Final = "config"
+KEY: Final = "tasks"
+_NAME: Final = kv(BUCKET, KEY)
+_FENCE: Final = b"Nats-Expected-Last-Subject-Sequence: %d\r\n"
+_STORED_WITHIN_S: Final = 0.64
+_PAUSE_FIRST_S: Final = 0.005
+_LOOK_AGAIN_S: Final = 60.0
+_RETRY_S: Final = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class KvConfig:
+    """The configuration that runs, over one connection."""
+
+    def __init__(self, wire: Wire, publisher: Publisher) -> None:
+        self._wire = wire
+        self._publisher = publisher
+        self._reader = DirectReader(wire, f"KV_{BUCKET}")
+        self._watch: asyncio.Task[None] | None = None
+
+    async def read(self) -> tuple[Applied | None, int]:
+        """What was applied last and its revision; None where nothing was, or a newer version wrote it."""
+        found = await self._reader.last([_NAME])
+        if not found:
+            return None, 0
+        try:
+            return (msgspec.json.decode(found[0].body, type=Applied) if found[0].body else None), found[0].sequence
+        except msgspec.MsgspecError as error:
+            _log.error("the applied configuration cannot be read, the classes' own values hold: %s", error)
+            return None, found[0].sequence
+
+    async def put(self, applied: Applied, revision: int) -> int | None:
+        """Apply a configuration if the last one's revision is still this; the new revision, or None."""
+        try:
+            return await self._publisher.publish(_NAME.encode(), _FENCE % revision, msgspec.json.encode(applied))
+        except BrokerError as error:
+            if error.code != WRONG_LAST_SEQUENCE:
+                raise
+            return None
+
+    async def watch(self, take: Callable[[Applied | None], None]) -> None:
+        """Give `take` what is applied, now and at every change; after a lost connection it looks again."""
+        assert self._watch is None, "one watch is enough"
+        applied, revision = await self.read()
+        take(applied)
+        self._watch = asyncio.get_running_loop().create_task(self._follow(take, revision))
+
+    def close(self) -> None:
+        """Stop watching and reading."""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._reader.close()
+
+    async def _follow(self, take: Callable[[Applied | None], None], revision: int) -> None:
+        changed = asyncio.Event()
+        route = self._wire.listen(_NAME, lambda *_: changed.set())
+        self._wire.on_restored.append(changed.set)
+        try:
+            while True:
+                try:
+                    revision = await self._look(take, revision)
+                    pause_s = _LOOK_AGAIN_S
+                except BrokerError as error:
+                    _log.warning("the configuration could not be read, it is tried again: %s", error)
+                    pause_s = _RETRY_S
+                try:
+                    async with asyncio.timeout(pause_s):
+                        await changed.wait()
+                except TimeoutError:
+                    continue
+                changed.clear()
+        finally:
+            self._wire.unlisten(route)
+            self._wire.on_restored.remove(changed.set)
+
+    async def _look(self, take: Callable[[Applied | None], None], known: int) -> int:
+        """Read until the revision is another: a subscriber hears of a write before it can be read."""
+        pause_s = _PAUSE_FIRST_S
+        while True:
+            applied, revision = await self.read()
+            if revision != known:
+                take(applied)
+                return revision
+            if pause_s > _STORED_WITHIN_S:
+                return known
+            await asyncio.sleep(pause_s)
+            pause_s *= 2

@@ -1,0 +1,51 @@
+"""What the applied tasks file changes of an actor while it runs: its retries and its timeout."""
+
+from dataclasses import fields, is_dataclass, replace
+
+import msgspec
+
+from natsume.model.config import Applied, RetriesConfig, TaskConfig, TasksConfig
+from natsume.registry import Actor
+from natsume.retry_policies import ExponentialBackoff, RetryPolicyBase
+
+
+class Overrides:
+    """Gives each task the actor that the configuration makes of it; costs nothing where nothing is configured."""
+
+    def __init__(self) -> None:
+        self._config: TasksConfig | None = None
+        self._actors: dict[tuple[str, str | None], Actor] = {}
+
+    def take(self, applied: Applied | None) -> None:
+        """Let this configuration hold from the next start of a task on."""
+        config = applied.config if applied is not None else None
+        self._config = config if config is not None and (config.common or config.vo_overrides) else None
+        self._actors = {}
+
+    def __call__(self, actor: Actor, tenant: str | None) -> Actor:
+        """The actor as it runs for this tenant (VO)."""
+        if self._config is None:
+            return actor
+        vo = tenant if tenant in self._config.vo_overrides else None
+        known = self._actors.get((actor.name, vo))
+        if known is None:
+            known = self._actors[actor.name, vo] = configured(actor, self._config.for_task(actor.name, vo))
+        return known
+
+
+def configured(actor: Actor, config: TaskConfig) -> Actor:
+    """An actor with what is configured of it."""
+    if config.limits.timeout_s is not None:
+        actor = replace(actor, timeout_s=config.limits.timeout_s)
+    if config.retries != RetriesConfig():
+        actor = replace(actor, retry_policy=policy(actor.retry_policy, config.retries))
+    return actor
+
+
+def policy(own: RetryPolicyBase, retries: RetriesConfig) -> RetryPolicyBase:
+    """A policy with these values; one that is not exponential itself makes way for one that is."""
+    given = {name: value for name, value in msgspec.structs.asdict(retries).items() if value is not None}
+    exponential = isinstance(own, ExponentialBackoff) and is_dataclass(own)
+    if exponential and {field.name for field in fields(own) if field.init} >= given.keys():  # type: ignore[arg-type]
+        return replace(own, **given)  # type: ignore[type-var]
+    return ExponentialBackoff(**given)

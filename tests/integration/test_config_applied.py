@@ -1,0 +1,128 @@
+"""A tasks file on a running system: applied by the command, taken up by workers, kept over a restart."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+
+from natsume import BaseTask, ExponentialBackoff
+from natsume.adapters.nats.broker import Broker
+from natsume.cli.main import main
+from natsume.exceptions import BrokerError
+from natsume.model.config import Applied, TasksConfig
+from natsume.model.task import State
+from natsume.tasks_file import parse
+from natsume.testing import task_done, until
+
+
+@dataclass
+class Flaky(BaseTask):
+    retry_policy = ExponentialBackoff(base_delay_seconds=3600, max_retries=1)
+
+    async def execute(self):
+        raise ValueError("not today")
+
+
+@dataclass
+class Slow(BaseTask):
+    async def execute(self):
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+def natsume_registry():
+    return {"t:Flaky": Flaky, "t:Slow": Slow}
+
+
+def configured(text: str) -> Applied:
+    return Applied(parse(text.encode(), "tasks.yaml"), "test", time.time(), text)
+
+
+async def test_a_worker_takes_it_up_while_it_runs(natsume_broker, natsume_client, natsume_worker):
+    config = natsume_broker.config
+    revision = await config.put(configured("common: {t:Flaky: {retries: {max_retries: 0}}}"), 0)
+
+    async def ended_at_once():
+        token = await natsume_client.submit(Flaky())
+        await until(lambda: natsume_client.status(token), lambda status: status.failures or status.done)
+        return (await natsume_client.status(token)).done
+
+    began = time.monotonic()
+    done = await until(ended_at_once, within_s=3)
+    assert (done.state, time.monotonic() - began < 1) == (State.FAILED, True)
+    await config.put(configured("common: {t:Slow: {limits: {timeout_s: 0.1}}}"), revision)
+    done = await until(lambda: timed_out(natsume_client), within_s=5)
+    assert "its timeout_s of 0.1 s" in done.failure.message
+
+
+async def timed_out(client):
+    token = await client.submit(Slow())
+    try:
+        return await task_done(client, token, within_s=0.5)
+    except AssertionError:
+        return None
+
+
+async def test_of_two_who_apply_at_once_one_is_refused(natsume_broker):
+    config = natsume_broker.config
+    first = await config.put(configured("vos: [a]"), 0)
+    assert await config.put(configured("vos: [b]"), 0) is None
+    assert await config.put(configured("vos: [c]"), first) > first
+    assert (await config.read())[0].config == TasksConfig(("c",))
+
+
+async def test_a_watch_sees_what_was_applied_while_it_was_away(natsume_server, natsume_settings, natsume_broker):
+    seen = []
+    watching = await Broker.connect(natsume_settings)
+    await watching.config.watch(seen.append)
+    assert seen == [None]
+    await natsume_broker.config.put(configured("vos: [a]"), 0)
+    await until(lambda: len(seen) == 2)
+    natsume_server.kill()
+    natsume_server.start()
+    revision = (await until(lambda: read(natsume_broker)))[1]
+    await until(lambda: put(natsume_broker, revision))
+    await until(lambda: len(seen) == 3, within_s=15)
+    assert [one and one.config.vos for one in seen] == [None, ("a",), ("b",)]
+    await watching.close()
+
+
+async def read(broker):
+    try:
+        return await broker.config.read()
+    except BrokerError:
+        return None
+
+
+async def put(broker, revision):
+    return await broker.config.put(configured("vos: [b]"), revision)
+
+
+async def test_the_commands(natsume_server, natsume_broker, tmp_path, capsys):
+    async def run(*arguments):
+        code = await asyncio.to_thread(main, ["config", *map(str, arguments), "--nats-url", natsume_server.url])
+        said = capsys.readouterr()
+        assert len(said.err.splitlines()) <= 3
+        return code, said.out + said.err
+
+    file = tmp_path / "tasks.yaml"
+    assert await run("show") == (1, "natsume: no tasks file is applied; run `natsume config apply FILE`\n")
+    file.write_text("common: {t:Flaky: {retries: {max_retris: 3}}}")
+    for command in ("check", "apply"):
+        code, said = await run(command, file)
+        assert (code, "common.t:Flaky.retries.max_retris is no key; did you mean max_retries" in said) == (1, True)
+    file.write_text("vos: [lhcb]\ncommon: {t:Flaky: {retries: {max_retries: 3}}}")
+    code, said = await run("apply", file)
+    assert (code, "common.t:Flaky is no task that is installed here" in said) == (1, True)
+    assert (await natsume_broker.config.read())[0] is None
+    assert await run("check", "--any-actor", file) == (0, "tasks.yaml is right: 1 task, 1 VO\n")
+    assert await run("apply", "--any-actor", file) == (0, "tasks.yaml is applied: 1 task, 1 VO\n")
+    assert await run("apply", "--any-actor", file) == (0, "tasks.yaml was applied before; nothing to change\n")
+    code, said = await run("show", "--json")
+    shown = msgspec.json.decode(said)
+    assert shown["config"] == {"vos": ["lhcb"], "common": {"t:Flaky": {"retries": {"max_retries": 3}}}}
+    assert (code, "@" in shown["who"], abs(shown["at"] - time.time()) < 60) == (0, True, True)
+    code, said = await run("show")
+    assert (code, said.startswith("# applied by "), "max_retries: 3" in said) == (0, True, True)
