@@ -1,0 +1,47 @@
+"""The class of a done record: whether anything follows from it, and whether it may expire."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from natsume.model.record import Child, Done, Letter
+from natsume.model.task import Reason, State
+
+CHILD = Child("t.0", "app:Fit", "normal.small", msgspec.Raw(b"{}"))
+LETTER = Letter(Reason.EXHAUSTED, "task.normal.small.app.Fit", b"\xff\x00{}")
+
+
+def done(state: State = State.COMPLETED, **fields: Any) -> Done:
+    return Done("t", "app:Fit", state, "nonce", "w", 1, 0.0, 1.0, **fields)
+
+
+@pytest.mark.parametrize(
+    ("record", "kind"),
+    [
+        pytest.param(done(), "plain", id="success"),
+        pytest.param(done(result=msgspec.Raw(b"42"), trace="t", labels={"a": "b"}), "plain", id="with a result"),
+        pytest.param(done(parent="p", root="p"), "plain", id="a child of nobody who waits"),
+        pytest.param(done(children=(CHILD,)), "effects", id="children follow"),
+        pytest.param(done(chunks=2), "effects", id="chunks of children follow"),
+        pytest.param(done(join="j"), "effects", id="a join counts it"),
+        pytest.param(done(tracked=True), "effects", id="tracked"),
+        pytest.param(done(owner="o"), "effects", id="someone's"),
+        pytest.param(done(State.FAILED, discarded=True), "effects", id="failed"),
+        pytest.param(done(State.DROPPED, discarded=True), "effects", id="dropped"),
+        pytest.param(done(State.CANCELLED), "effects", id="cancelled"),
+        pytest.param(done(State.FAILED, letter=LETTER), "dead", id="dead letter"),
+        pytest.param(done(State.FAILED, letter=LETTER, join="j", children=(CHILD,)), "dead", id="dead above all"),
+    ],
+)
+def test_the_class_of_a_done_record(record: Done, kind: str) -> None:
+    assert record.kind == kind
+
+
+def test_a_dead_letter_keeps_any_body() -> None:
+    record = done(State.FAILED, letter=LETTER)
+    assert msgspec.json.decode(msgspec.json.encode(record), type=Done) == record
+
+
+def test_what_is_not_set_takes_no_room() -> None:
+    assert len(msgspec.json.encode(done())) < 200
