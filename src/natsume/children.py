@@ -29,6 +29,7 @@ class Children:
         self._write_chunk = write_chunk
         self._count = 0
         self._size = 0
+        self._groups_size = 0
         self.chunks = 0
         self.collected: list[Child] = []
         self.groups: list[Group] = []
@@ -57,17 +58,18 @@ class Children:
         total = self._count - first
         if total > limits.MEMBERS_MAX:
             raise UsageError(f"{self._parent.actor}: a group of {total} is too large; {limits.MEMBERS_MAX} is the most")
-        self.groups.append(
-            Group(
-                join,
-                total,
-                first,
-                self._callback(callback, join, "callback"),
-                self._callback(on_failure, join, "failure") if on_failure is not None else None,
-                when,
-            )
-        )
+        alarm = self._callback(on_failure, join, "failure") if on_failure is not None else None
+        self._add(Group(join, total, first, self._callback(callback, join, "callback"), alarm, when))
         return join
+
+    def _add(self, group: Group) -> None:
+        self._groups_size += len(msgspec.json.encode(group))
+        if self._groups_size > limits.GROUPS_MAX:
+            raise UsageError(
+                f"{self._parent.actor}: its {len(self.groups) + 1} groups take {self._groups_size} bytes of its done "
+                f"record, which holds {limits.GROUPS_MAX}; spawn fewer groups or give their callbacks less"
+            )
+        self.groups.append(group)
 
     def _callback(self, task: object, join: str, name: str) -> Child:
         # Its id comes from the join's, so that it does not move when other children are added.

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -11,15 +11,16 @@ import msgspec
 
 from natsume.children import Children
 from natsume.enums import Priority, Size
-from natsume.exceptions import BrokerError, NotAcknowledged, TaskFailed, UnknownTask, UsageError
+from natsume.exceptions import BrokerError, NotAcknowledged, TaskFailed, UnknownTask
 from natsume.model import limits
-from natsume.model.codec import clean, task_headers, task_subject
+from natsume.model.codec import task_headers, task_subject
 from natsume.model.record import Done, Submitted, When
 from natsume.model.status import Status
 from natsume.model.subject import Lane, is_id
 from natsume.model.task import ENDED, State, Task
 from natsume.ports import Chunks, Inquiries, Outgoing, Records
 from natsume.registry import Registry
+from natsume.submission import due_at, message_of
 
 _GROUP: Final = "natsume:Group"
 _GROUP_LANE: Final = Lane(Priority.NORMAL, Size.SMALL)
@@ -85,9 +86,10 @@ class Client:
         and submitting it again under the same id does no harm.
         """
         actor = self.registry.of(task)
-        message = self._task(task, id, owner, tenant, labels, self._now())
+        now = self._now()
+        message = message_of(actor, task, now, task_id=id, owner=owner, tenant=tenant, labels=labels)
         tracked = track if track is not None else bool(owner) or actor.dlq_eligible
-        due = self._due(at, delay)
+        due = due_at(now, at, delay)
         if tracked:
             message = msgspec.structs.replace(message, tracked=True)
             record = Submitted(
@@ -100,7 +102,8 @@ class Client:
             )
             await self._insist(lambda _: self._outgoing.record(record))
         if due is None:
-            await self._insist(lambda again: self._outgoing.submit(message, resent=again))
+            # An id of the caller's own may have been submitted before: it is looked up before it runs.
+            await self._insist(lambda again: self._outgoing.submit(message, resent=again or id is not None))
         else:
             await self._insist(lambda _: self._outgoing.arm(message, due))
         return message.id
@@ -113,7 +116,8 @@ class Client:
         All are checked before the first is sent. An owned or dead-letter eligible task is tracked.
         """
         now = self._now()
-        messages = [self._task(task, None, owner, tenant, None, now) for task in tasks]
+        actor_of = self.registry.of
+        messages = [message_of(actor_of(task), task, now, owner=owner, tenant=tenant) for task in tasks]
         tracked = [task for task in messages if task.owner or self.registry.find(task.actor).dlq_eligible]
         if tracked:
             ids = {task.id for task in tracked}
@@ -180,46 +184,6 @@ class Client:
             raise TimeoutError(f"task {token} has not ended within {timeout:g} s") from None
         return _result(done)
 
-    def _task(
-        self,
-        task: object,
-        task_id: str | None,
-        owner: str | None,
-        tenant: str | None,
-        labels: Mapping[str, str] | None,
-        now: float,
-    ) -> Task:
-        actor = self.registry.of(task)
-        if task_id is not None:
-            _own_id(task_id)
-        for value, what in ((owner, "owner"), (tenant, "tenant")):
-            if value is not None:
-                try:
-                    clean(value, what)
-                except ValueError as error:
-                    raise UsageError(f"{actor.name}: {error}") from None
-        return Task(
-            task_id or os.urandom(16).hex(),
-            actor.name,
-            actor.lane,
-            actor.arguments.check(task),
-            submitted_at=now,
-            owner=owner,
-            tenant=tenant,
-            labels=_labels(labels),
-        )
-
-    def _due(self, at: datetime | None, delay: float | timedelta | None) -> float | None:
-        if at is not None and delay is not None:
-            raise UsageError("a task is submitted either `at` a time or after a `delay`, not both")
-        if at is not None:
-            if at.tzinfo is None:
-                raise UsageError("`at` needs a time zone, such as datetime.now(UTC)")
-            return at.timestamp()
-        if delay is None:
-            return None
-        return self._now() + (delay.total_seconds() if isinstance(delay, timedelta) else float(delay))
-
     async def _track(self, tasks: Iterable[Task]) -> None:
         async with asyncio.TaskGroup() as group:
             gate = asyncio.Semaphore(limits.IN_FLIGHT_MAX // 4)
@@ -265,32 +229,12 @@ def _token(token: str) -> str:
     return token
 
 
-def _own_id(task_id: str) -> None:
-    if not is_id(task_id) or len(task_id) > limits.ID_MAX:
-        raise UsageError(
-            f"{task_id!r} cannot be a task's id: use 1 to {limits.ID_MAX} letters, digits, '-', '_' or '='"
-        )
-
-
-def _labels(labels: Mapping[str, str] | None) -> dict[str, str] | None:
-    if not labels:
-        return None
-    if len(labels) > limits.LABELS_MAX or any(not isinstance(part, str) for pair in labels.items() for part in pair):
-        raise UsageError(f"labels are at most {limits.LABELS_MAX} pairs of strings")
-    return dict(labels)
-
-
 def _result(done: Done) -> Any:
     if done.state is not State.COMPLETED:
         assert done.state in ENDED
         cause = f": {done.failure.type}: {done.failure.message}" if done.failure else ""
         raise TaskFailed(f"task {done.id} of {done.actor} ended {done.state}{cause}", done.state)
     return msgspec.json.decode(done.result)
-
-
-def utc(seconds: float) -> datetime:
-    """A Unix time as an aware datetime."""
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 async def _never(_task: Task, _due: float | None) -> None:

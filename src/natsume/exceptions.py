@@ -54,6 +54,10 @@ class NotAcknowledged(BrokerError):
     """A publish got no PubAck before its deadline; whether it was stored is unknown."""
 
 
+class MissingChunk(BrokerError):
+    """Children that a done record names are not in the stream."""
+
+
 class TaskFailed(NatsumeError):
     """The task whose result was asked for ended without one."""
 

@@ -186,5 +186,9 @@ class Chunks(Protocol):
         ...
 
     async def read(self, task_id: str, nonce: str, number: int) -> Chunk:
-        """A chunk that a done record names."""
+        """A chunk that a done record names; raises MissingChunk."""
+        ...
+
+    async def purge(self, task_id: str) -> None:
+        """Remove the chunks of all runs of a task whose children are submitted."""
         ...

@@ -38,6 +38,8 @@ class JoinResults:
         if self._join_id is None:
             raise UsageError("JoinResults are for the callback of a join; this task is none")
         found = await self._joins.read([self._join_id])
+        if self._join_id not in found:
+            raise UsageError(f"the join {self._join_id} is gone from the broker; its members' results are not known")
         join, _ = found[self._join_id]
         for start in range(0, join.total, _PAGE):
             members = range(start, min(start + _PAGE, join.total))

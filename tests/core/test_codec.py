@@ -77,7 +77,7 @@ def test_a_bad_header_keeps_the_id_that_was_read_before_it() -> None:
     envelope = read(message(b"ce-id: mine\r\nNatsume-Hop: many\r\n"))
     assert envelope.task.id == "mine"
     assert envelope.fault is not None
-    assert envelope.fault.sentence == "natsume-hop must be a number up to 100000"
+    assert envelope.fault.sentence == "natsume-hop must be a number up to 9999999"
 
 
 def test_a_newer_schema_says_what_is_needed() -> None:

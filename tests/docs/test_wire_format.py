@@ -79,7 +79,7 @@ def test_what_is_written_is_read():
 @pytest.mark.parametrize("name", ["Natsume-Attempt", "Natsume-Hop", "Natsume-Waits", "Natsume-Offers"])
 def test_the_bounds_of_counts(name):
     read = [
-        codec.decode(LANES[0], "a:B", "d", f"NATS/1.0\r\n{name}: {n}\r\n\r\n".encode(), b"") for n in (100000, 100001)
+        codec.decode(LANES[0], "a:B", "d", f"NATS/1.0\r\n{name}: {n}\r\n\r\n".encode(), b"") for n in (9_999_999, 10_000_000)
     ]
     assert [one.fault is None for one in read] == [True, False]
 
@@ -88,7 +88,7 @@ def test_the_bounds_that_the_page_names():
     named = (limits.ARGUMENTS_MAX, limits.TASK_MESSAGE_MAX, limits.HEADERS_MAX)
     assert named == (256 * 1024, 512 * 1024, 16 * 1024)
     named = (limits.HEADER_VALUE_MAX, limits.ID_MAX, limits.LABELS_MAX, limits.ATTEMPT_MAX, limits.NEST_MAX)
-    assert named == (1024, 128, 32, 100_000, 64)
+    assert named == (1024, 128, 32, 9_999_999, 64)
     assert (limits.PLAIN_TTL_S, limits.START_TTL_S, limits.DUPLICATE_WINDOW_S) == (3600, 7 * 86400, 120)
 
 

@@ -113,15 +113,15 @@ def decode(lane: Lane, actor: str | None, derived_id: str, headers: bytes | None
 
 
 def _read(headers: bytes, known: dict[str, object], seen: set[bytes]) -> None:
-    if len(headers) > limits.HEADERS_MAX:
-        raise ValueError(f"the headers are {len(headers)} bytes; at most {limits.HEADERS_MAX} are read")
-    for line in headers[10:-4].split(b"\r\n"):
+    for line in headers[10:-4][: limits.HEADERS_MAX].split(b"\r\n"):
         name, _, value = line.partition(b":")
         name = name.strip().lower()
         seen.add(name)
         read = _READERS.get(name)
         if read is not None:
             read(known, name, value.strip())
+    if len(headers) > limits.HEADERS_MAX:
+        raise ValueError(f"the headers are {len(headers)} bytes; at most {limits.HEADERS_MAX} are read")
 
 
 def _read_id(known: dict[str, object], _name: bytes, value: bytes) -> None:

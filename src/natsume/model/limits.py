@@ -29,11 +29,17 @@ HEADERS_MAX: Final = 16 * 1024
 LABELS_MAX: Final = 32
 """Labels of one task."""
 
+LABELS_SIZE_MAX: Final = 8 * 1024
+"""All labels of one task, encoded."""
+
+DELAY_MAX_S: Final = 100 * 365 * 86_400.0
+"""How far ahead a task may be due."""
+
 ID_MAX: Final = 128
 """A task's id, in characters."""
 
-CHILDREN_IN_RECORD_MAX: Final = 256 * 1024
-"""Children of one task, encoded, that fit its done record."""
+GROUPS_MAX: Final = 256 * 1024
+"""The groups that one task spawns, with the arguments of their callbacks, encoded."""
 
 CHUNK_MAX: Final = 192 * 1024
 """Children of one task that are written as one chunk before its commit."""
@@ -41,8 +47,8 @@ CHUNK_MAX: Final = 192 * 1024
 MEMBERS_MAX: Final = 1_000_000
 """Members of one join."""
 
-ATTEMPT_MAX: Final = 100_000
-"""Counted attempts, hops and waits that a header may claim."""
+ATTEMPT_MAX: Final = 9_999_999
+"""Counted attempts, hops and waits that a header may claim: three years of waiting for a lock."""
 
 NEST_MAX: Final = 64
 """Depth of nested JSON in arguments."""

@@ -139,6 +139,11 @@ def chunk(nonce: str, number: int, task_id: str) -> str:
     return f"record.chunk.{nonce}-{number}.{task_id}"
 
 
+def chunk_filter(task_id: str) -> str:
+    """The chunks of all runs of a task."""
+    return f"record.chunk.*.{task_id}"
+
+
 def submitted(task_id: str) -> str:
     """Where the record of a tracked submission lies."""
     return f"record.submitted.task.{task_id}"

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from natsume.core import reaction
 from natsume.core.join import Arrival, Join, arrive, failure_is_due, is_due
-from natsume.exceptions import BrokerError
+from natsume.exceptions import BrokerError, MissingChunk
 from natsume.model.record import Child, Done
 from natsume.ports import Chunks, DoneDelivery, DoneFeed, Joins, Outgoing
 
@@ -51,6 +51,8 @@ class Reactor:
                 await self._react(batch, again)
                 for delivery in batch:
                     self._feed.acknowledge(delivery)
+                    if delivery.record is not None and delivery.record.chunks:
+                        await self._chunks.purge(delivery.record.id)
             except BrokerError as error:
                 _log.warning("%d done records wait for the broker: %s", len(batch), error)
                 await asyncio.sleep(pause_s)
@@ -72,7 +74,7 @@ class Reactor:
                 await self._joins.open(joins)
                 opened.extend(join for join in joins if not join.total)
             if done.children or done.chunks:
-                await self._submit_children(delivery, done, resent)
+                await self._submit_children(delivery, done, resent, again)
             arrival = reaction.arrival_of(done)
             if arrival is not None:
                 arrivals.setdefault(arrival.join, []).append(arrival)
@@ -81,9 +83,16 @@ class Reactor:
         if arrivals:
             await self._fold(arrivals)
 
-    async def _submit_children(self, delivery: DoneDelivery, done: Done, resent: bool) -> None:
+    async def _submit_children(self, delivery: DoneDelivery, done: Done, resent: bool, again: bool) -> None:
         for number in range(done.chunks):
-            chunk = await self._chunks.read(done.id, done.nonce, number)
+            try:
+                chunk = await self._chunks.read(done.id, done.nonce, number)
+            except MissingChunk as error:
+                # Purged after a reaction that was not acknowledged, or gone for good: it must not hold up others.
+                if not again:
+                    raise
+                _log.error("%s: those of its children were submitted before, or never will be", error)
+                continue
             await self._submit(reaction.tasks_of(done, chunk.children), resent)
             self._feed.extend(delivery)
         await self._submit(reaction.tasks_of(done, done.children), resent)

@@ -52,7 +52,7 @@ class Broker:
         self._tasks_reader = DirectReader(wire, TASKS)
         self._joins_reader = DirectReader(wire, f"KV_{joins.BUCKET}")
         self.joins = joins.KvJoins(self.publisher, self._joins_reader)
-        self.chunks = joins.RecordChunks(self.publisher, self._records_reader)
+        self.chunks = joins.RecordChunks(self.publisher, self._records_reader, self.request)
         self.inquiries = StreamInquiries(wire, self._records_reader, self._tasks_reader)
         self.leases = KvLeases(self.publisher, self._locks_reader, self.request)
         self.config = KvConfig(wire, self.publisher)

@@ -1,5 +1,6 @@
 """Connecting: every command, client and thread alike, with the same security and the same patience."""
 
+import asyncio
 import logging
 import ssl
 from contextlib import suppress
@@ -15,6 +16,8 @@ from natsume.settings import Security
 _log = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT_S: Final = 2
+_DEADLINE_S: Final = 2.5
+_CLOSE_S: Final = 0.25
 _RECONNECT_PAUSE_S: Final[Any] = 0.2  # declared as whole seconds, taken as any
 _PING_INTERVAL_S: Final = 10
 
@@ -29,11 +32,14 @@ async def connect_wire(url: str, security: Security, *, name: str) -> Wire:
     for first in range(len(servers)):
         wire = Wire()
         try:
-            await _connect(wire, servers[first:] + servers[:first], name, options)
+            # A server that wants TLS of a client without any never answers at all.
+            async with asyncio.timeout(_DEADLINE_S):
+                await _connect(wire, servers[first:] + servers[:first], name, options)
         except (OSError, errors.Error, TimeoutError) as error:
-            cause = str(error) or type(error).__name__
-            with suppress(errors.Error, OSError):
-                await wire.close()
+            cause = str(error) or "no answer in time; does it want TLS?"
+            with suppress(errors.Error, OSError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await wire.close()
         else:
             return wire
     raise BrokerError(

@@ -8,14 +8,14 @@ import msgspec
 
 from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
+from natsume.adapters.nats.request import Request
 from natsume.core.join import Join
-from natsume.exceptions import BrokerError
-from natsume.model import limits, subject
+from natsume.exceptions import BrokerError, MissingChunk
+from natsume.model import subject
 from natsume.model.record import Chunk
 
 BUCKET: Final = "joins"
 _FENCE: Final = b"Nats-Expected-Last-Subject-Sequence: %d\r\n"
-_TTL: Final = b"Nats-TTL: %ds\r\n" % limits.START_TTL_S
 _PAGE: Final = 500
 
 
@@ -53,23 +53,29 @@ class KvJoins:
 
 
 class RecordChunks:
-    """Chunks of children in RECORDS; those that no done record names expire."""
+    """Chunks of children in RECORDS: they wait for the reactor however long it is down."""
 
-    def __init__(self, publisher: Publisher, reader: DirectReader) -> None:
+    def __init__(self, publisher: Publisher, reader: DirectReader, request: Request) -> None:
         self._publisher = publisher
         self._reader = reader
+        self._request = request
 
     async def write(self, task_id: str, nonce: str, number: int, chunk: Chunk) -> None:
         """Store a chunk of a run's children."""
         name = subject.chunk(nonce, number, task_id).encode()
-        await self._publisher.publish(name, _TTL, msgspec.json.encode(chunk))
+        await self._publisher.publish(name, b"", msgspec.json.encode(chunk))
 
     async def read(self, task_id: str, nonce: str, number: int) -> Chunk:
         """A chunk that a done record names."""
         found = await self._reader.last([subject.chunk(nonce, number, task_id)])
         if not found:
-            raise BrokerError(f"chunk {number} of the children of {task_id} is not there (yet)")
+            raise MissingChunk(f"chunk {number} of the children of {task_id} is not there")
         return msgspec.json.decode(found[0].body, type=Chunk)
+
+    async def purge(self, task_id: str) -> None:
+        """Remove the chunks of all runs of a task whose children are submitted."""
+        filter_ = msgspec.json.encode({"filter": subject.chunk_filter(task_id)})
+        await self._request(f"$JS.API.STREAM.PURGE.{subject.RECORDS}", filter_)
 
 
 async def list_ids(stream_info: Callable[..., Awaitable[dict[str, Any]]]) -> list[str]:

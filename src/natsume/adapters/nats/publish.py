@@ -42,7 +42,7 @@ class Publisher:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._prefix = f"_INBOX.{wire._nuid.next().decode()}.".encode()
+        self._prefix = f"{wire.new_inbox()}.".encode()
         self._count = itertools.count(1)
         self._waiting: dict[int, tuple[Callable[[Outcome], None], float]] = {}
         self._loop = asyncio.get_running_loop()

@@ -1,0 +1,79 @@
+"""What a service hands in, made into a task: checked whole before anything is sent."""
+
+import os
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import msgspec
+
+from natsume.exceptions import UsageError
+from natsume.model import limits
+from natsume.model.codec import clean
+from natsume.model.subject import is_id
+from natsume.model.task import Task
+from natsume.registry import Actor
+
+
+def message_of(
+    actor: Actor,
+    task: object,
+    now: float,
+    *,
+    task_id: str | None = None,
+    owner: str | None = None,
+    tenant: str | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Task:
+    """The task as it travels, with an id of 128 random bits unless it has its own; raises UsageError."""
+    if task_id is not None:
+        _check_id(task_id)
+    for value, what in ((owner, "owner"), (tenant, "tenant")):
+        if value is not None:
+            try:
+                clean(value, what)
+            except ValueError as error:
+                raise UsageError(f"{actor.name}: {error}") from None
+    return Task(
+        task_id or os.urandom(16).hex(),
+        actor.name,
+        actor.lane,
+        actor.arguments.check(task),
+        submitted_at=now,
+        owner=owner,
+        tenant=tenant,
+        labels=_labels(labels),
+    )
+
+
+def due_at(now: float, at: datetime | None, delay: float | timedelta | None) -> float | None:
+    """When a submission is due, in Unix seconds; None for at once."""
+    if at is not None and delay is not None:
+        raise UsageError("a task is submitted either `at` a time or after a `delay`, not both")
+    if at is not None:
+        if at.tzinfo is None:
+            raise UsageError("`at` needs a time zone, such as datetime.now(UTC)")
+        return at.timestamp()
+    if delay is None:
+        return None
+    delay_s = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
+    if not 0 <= delay_s <= limits.DELAY_MAX_S:
+        raise UsageError(f"a delay of {delay_s:g} s cannot be; use 0 to {limits.DELAY_MAX_S:g} s")
+    return now + delay_s
+
+
+def _check_id(task_id: str) -> None:
+    if not is_id(task_id) or len(task_id) > limits.ID_MAX:
+        raise UsageError(
+            f"{task_id!r} cannot be a task's id: use 1 to {limits.ID_MAX} letters, digits, '-', '_' or '='"
+        )
+
+
+def _labels(labels: Mapping[str, str] | None) -> dict[str, str] | None:
+    if not labels:
+        return None
+    if len(labels) > limits.LABELS_MAX or any(not isinstance(part, str) for pair in labels.items() for part in pair):
+        raise UsageError(f"labels are at most {limits.LABELS_MAX} pairs of strings")
+    size = len(msgspec.json.encode(labels))
+    if size > limits.LABELS_SIZE_MAX:
+        raise UsageError(f"the labels take {size} bytes; at most {limits.LABELS_SIZE_MAX} go with a task")
+    return dict(labels)
