@@ -160,10 +160,9 @@ class Simulation:
         if worker.stalled_until > self.world.now or not worker.room():
             return False
         available = self.world.available()
-        if not available:
-            return False
-        worker.arrived(self.rng.choice(available))
-        return True
+        if available:
+            worker.arrived(self.rng.choice(available))
+        return bool(available)
 
     def _submit(self) -> None:
         if not self._unsent:

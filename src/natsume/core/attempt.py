@@ -97,8 +97,7 @@ def _looked_up(phase: at.Checking, delivery: Delivery, rules: Rules, event: ev.L
         return at.Running(phase.nonce, history.started_seq, started.crashes), _EXECUTE
     crashes = started.crashes if started is not None else 0
     if crashes >= rules.crashes_max:
-        sentence = f"its worker died {crashes} times while the task ran"
-        fault = Fault(Reason.CRASHED, sentence)
+        fault = Fault(Reason.CRASHED, f"its worker died {crashes} times while the task ran")
         return _commit(outcome.dead(delivery, rules.worker, phase.nonce, fault, event.at, crashes))
     if crashes and not phase.alone:
         return at.Isolating(phase.nonce), (do.Isolate(),)
