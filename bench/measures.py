@@ -81,10 +81,10 @@ async def idle_latency(server: EmbeddedServer) -> dict[str, float]:
                 await asyncio.sleep(0)
             await asyncio.sleep(0.002)
     return {
-        "p50_ms": _percentile(Seen.started, 50),
-        "p99_ms": _percentile(Seen.started, 99),
-        "raw_p50_ms": _percentile(raw, 50),
-        "raw_p99_ms": _percentile(raw, 99),
+        "p50_ms": percentile(Seen.started, 50),
+        "p99_ms": percentile(Seen.started, 99),
+        "raw_p50_ms": percentile(raw, 50),
+        "raw_p99_ms": percentile(raw, 99),
     }
 
 
@@ -102,7 +102,7 @@ async def urgent_latency(server: EmbeddedServer) -> dict[str, float]:
                 while len(Seen.started) <= number:
                     await asyncio.sleep(0.0005)
             assert Seen.count < 10_000, "the background ran out before the realtime tasks were measured"
-    return {"p50_ms": _percentile(Seen.started, 50), "p99_ms": _percentile(Seen.started, 99)}
+    return {"p50_ms": percentile(Seen.started, 50), "p99_ms": percentile(Seen.started, 99)}
 
 
 async def memory(server: EmbeddedServer) -> dict[str, float]:
@@ -160,5 +160,6 @@ def starting(url: str) -> dict[str, float]:
     return {"worker_ready_s": ready_s, "help_s": help_s}
 
 
-def _percentile(seconds: list[float], percent: int) -> float:
+def percentile(seconds: list[float], percent: int) -> float:
+    """A percentile of some seconds, in milliseconds."""
     return statistics.quantiles(seconds, n=100, method="inclusive")[percent - 1] * 1000
