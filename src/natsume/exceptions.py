@@ -1,6 +1,10 @@
 """What Natsume raises, and what a task may raise to say how it ended."""
 
 from datetime import datetime, timedelta
+from typing import Final
+
+# None; no responders, as in an election or at a start; JetStream not available now; another publish in flight.
+_TRANSIENT: Final = frozenset({0, 503, 10008, 10164})
 
 
 class NatsumeError(Exception):
@@ -44,6 +48,11 @@ class BrokerError(NatsumeError):
     def __init__(self, sentence: str, code: int = 0) -> None:
         super().__init__(sentence)
         self.code = code
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same request may do at another moment: no answer, an election, a publish in flight."""
+        return self.code in _TRANSIENT
 
 
 class Disconnected(BrokerError):
