@@ -52,9 +52,15 @@ class Heavy(natsume.BaseTask):
         return "heavy"
 
 
+@dataclass
+class Spawn(natsume.BaseTask):
+    async def execute(self):
+        return await Double(21).schedule()
+
+
 @pytest.fixture
 def natsume_registry():
-    return {"t:Double": Double, "t:Fail": Fail, "t:Hold": Hold, "t:Heavy": Heavy}
+    return {"t:Spawn": Spawn, "t:Double": Double, "t:Fail": Fail, "t:Hold": Hold, "t:Heavy": Heavy}
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +108,11 @@ async def test_several_workers(natsume_client, natsume_start_worker):
     await natsume_start_worker(size="large", concurrency=1)
     tokens = await natsume_client.submit_many([Heavy()] * 4)
     assert [await natsume_client.result(token) for token in tokens] == ["heavy"] * 4
+
+
+async def test_a_conductor_submits_what_a_task_scheduled(natsume_client, natsume_worker, natsume_conductor):
+    child = await natsume_client.result(await natsume_client.submit(Spawn()))
+    assert await natsume_client.result(child) == 42
 
 
 async def test_until_tells_what_it_saw_last():

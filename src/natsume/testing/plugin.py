@@ -142,6 +142,19 @@ async def natsume_worker(natsume_start_worker: StartWorker) -> Worker:
     return await natsume_start_worker()
 
 
+@async_fixture
+async def natsume_conductor(
+    natsume_broker: Broker,  # noqa: ARG001 - its topology
+    natsume_settings: Settings,
+    natsume_registry: Actors,
+) -> AsyncIterator[None]:
+    """A conductor in the test's event loop: children are submitted, joins counted, callbacks fired."""
+    from natsume.compose import conducting  # noqa: PLC0415
+
+    async with conducting(natsume_settings, _registry(natsume_registry)):
+        yield
+
+
 def _registry(actors: Actors) -> Registry:
     from natsume.registry import Registry  # noqa: PLC0415
 
