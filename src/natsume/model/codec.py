@@ -38,6 +38,9 @@ _TEXTS: Final = {
     b"traceparent": "trace",
 }
 _SHOWN: Final = {name: name if name == b"traceparent" else name.title() for name in (*_COUNTS, *_TEXTS)}
+_TIME_FIRST: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_TIME_END: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+"""A time outside could not be written again, and its task never be armed."""
 _IDS: Final = {"parent", "root", "join", "after"}
 _labels = msgspec.json.Decoder(dict[str, str])
 
@@ -134,7 +137,10 @@ def _read_id(known: dict[str, object], _name: bytes, value: bytes) -> None:
 def _read_time(known: dict[str, object], _name: bytes, value: bytes) -> None:
     try:
         at = datetime.fromisoformat(value.decode("ascii"))
-        known["submitted_at"] = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        if not _TIME_FIRST <= seconds < _TIME_END:
+            raise ValueError
+        known["submitted_at"] = seconds
     except (ValueError, OverflowError):
         raise ValueError("ce-time must be a time as RFC 3339 writes it") from None
 

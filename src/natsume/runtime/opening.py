@@ -9,6 +9,7 @@ from natsume.core.delivery import Rules, is_suspect
 from natsume.depends import CallbackSpawner
 from natsume.exceptions import ArgumentsError, Unparsable
 from natsume.given import HeldLocks, TaskInfo
+from natsume.model.limits import ARGUMENTS_MAX
 from natsume.model.task import Fault, Reason
 from natsume.registry import Actor, Registry
 from natsume.results import JoinResults
@@ -49,8 +50,7 @@ class Opening:
         fault = delivery.fault
         if actor is None:
             run.rules = self._rules_of_unknown(run)
-            sentence = f"no worker here knows the actor {delivery.task.actor!r}"
-            fault = fault or Fault(Reason.UNKNOWN_ACTOR, sentence)
+            fault = fault or _read_size(run) or _unknown(run)
         else:
             actor = run.actor = self._overrides(actor, delivery.task.tenant)
             run.rules = self._rules_of(actor)
@@ -99,6 +99,18 @@ def given(run: Run, children: Children, results: JoinResults | None = None) -> d
         CallbackSpawner: CallbackSpawner(children),
         JoinResults: results,
     }
+
+
+def _unknown(run: Run) -> Fault:
+    return Fault(Reason.UNKNOWN_ACTOR, f"no worker here knows the actor {run.delivery.task.actor!r}")
+
+
+def _read_size(run: Run) -> Fault | None:
+    """What no actor may take is not offered to others: with its headers it might not fit the stream again."""
+    size = len(run.delivery.task.body)
+    if size <= ARGUMENTS_MAX:
+        return None
+    return Fault(Reason.INVALID_ARGUMENTS, f"the arguments have {size} bytes, more than {ARGUMENTS_MAX}")
 
 
 def _read_arguments(run: Run, actor: Actor) -> Fault | None:
