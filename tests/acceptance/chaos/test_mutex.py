@@ -101,7 +101,9 @@ async def test_waiters_go_on_beside_a_holder_that_was_stopped_beyond_its_ttl(ins
     code = await zombie.ended()
     counts = await installation.witnessed(3)
     starts = installation.journal.starts()
-    print(f"stopped beyond its TTL: {len(waiters)} waiters went on; holder: {starts[holder]} starts, {counts[holder]} commit")
+    print(
+        f"stopped beyond its TTL: {len(waiters)} waiters went on; holder: {starts[holder]} starts, {counts[holder]} commit"
+    )
     assert counts == dict.fromkeys([holder, *waiters], 1)
     assert (starts[holder], code) == (2, 0)
     assert {record.state for _, record in records.values()} == {State.COMPLETED}
