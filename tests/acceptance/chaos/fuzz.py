@@ -65,8 +65,8 @@ class Report(msgspec.Struct):
     def __str__(self) -> str:
         dead = sum(self.dead.values())
         return "\n".join([
-            f"{self.sent} sent, {self.refused} refused by the server, {self.stored} stored"
-            f" = {self.completed} completed + {dead} dead letters + {self.repeats} under an id that came before",
+            f"{self.sent} sent, {self.refused} refused by the server, {self.stored} stored =",
+            f"{self.completed} completed + {dead} dead letters + {self.repeats} under an id that came before",
             f"dead letters: {self.dead}",
             f"kinds stored: {self.kinds}",
             f"the worker's memory in MB over time: {self.memory_mb[:: max(1, len(self.memory_mb) // 20)]}",

@@ -165,7 +165,8 @@ class Garbage:
         task = self._new_id()
         claim = b"ce-id: " + task.encode()
         odd = [
-            [b"no colon at all"], [b"\xff\xfe: \xff"], [b": no name"], [b"x" * 3000], [b"", b""], [b"two: a", b"two: b"],
+            [b"no colon at all"], [b"\xff\xfe: \xff"], [b": no name"], [b"x" * 3000], [b"", b""],
+            [b"two: a", b"two: b"],
             [b"Nats-Schedule: nonsense"], [b"Nats-Schedule-Target: *"],
             [b"Nats-Scheduler: later.nobody.1"], [b"Nats-Scheduler: later.nobody.1", b"Nats-Schedule-Next: purge"],
             [b"Nats-Schedule-Next: purge"], [b"Nats-TTL: 3600s"], [b"Nats-TTL: never"], [b"Nats-TTL: -1"],

@@ -135,12 +135,13 @@ class WorkerProcess:
 class Installation:
     """A server, its workers and a client; whoever makes one closes it."""
 
-    def __init__(self, server: EmbeddedServer, folder: Path, ack_wait_s: float) -> None:
+    def __init__(self, server: EmbeddedServer, folder: Path, ack_wait_s: float, **environment: str) -> None:
         self.server = server
         self.folder = folder
         self.ack_wait_s = ack_wait_s
-        self.settings = Settings(nats_url=server.url, ack_wait_s=ack_wait_s)
+        self._environment = environment
         self.journal = Journal(folder / "journal")
+        self.settings = Settings.read(self.environment())
         self.workers: list[WorkerProcess] = []
         self.broker: Broker
         self.client: Client
@@ -169,6 +170,7 @@ class Installation:
             "NATSUME_GRACE_S": "5",
             "PYTHONPATH": os.pathsep.join(filter(None, (str(self.folder), os.environ.get("PYTHONPATH")))),
             actors.JOURNAL: str(self.journal.path),
+            **self._environment,
             **more,
         }
 

@@ -37,8 +37,9 @@ async def test_fifty_tasks_on_two_workers_are_never_two_in_the_critical_section(
     began = time.monotonic()
     tokens: list[str] = []
     for number in range(25):
-        tokens += await installation.client.submit_many([Guarded(number, 0.01), Guarded(number, 0.01)])
-        await until(lambda: installation.journal.started() & set(tokens[-2:]))
+        pair = await installation.client.submit_many([Guarded(number, 0.01), Guarded(number, 0.01)])
+        await until(lambda: installation.journal.started() & set(pair))  # noqa: B023 - awaited here
+        tokens += pair
     records = await installation.all_done(tokens)
     took = time.monotonic() - began
     lines = installation.journal.lines()
@@ -102,7 +103,8 @@ async def test_waiters_go_on_beside_a_holder_that_was_stopped_beyond_its_ttl(ins
     counts = await installation.witnessed(3)
     starts = installation.journal.starts()
     print(
-        f"stopped beyond its TTL: {len(waiters)} waiters went on; holder: {starts[holder]} starts, {counts[holder]} commit"
+        f"stopped beyond its TTL: {len(waiters)} waiters went on; "
+        f"the holder started {starts[holder]} times and was committed {counts[holder]} time"
     )
     assert counts == dict.fromkeys([holder, *waiters], 1)
     assert (starts[holder], code) == (2, 0)

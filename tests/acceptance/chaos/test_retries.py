@@ -1,6 +1,7 @@
 """Retries, and what is no retry: snoozes, time limits, errors that no retry helps."""
 
 import asyncio
+import itertools
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -28,7 +29,7 @@ async def test_three_retries_are_one_try_and_three_more_with_doubling_delays(ins
     delays = [failed.next_at - failed.failed_at for failed in failures]
     asked = [line.text for line in installation.journal.lines("asked")]
     starts = [line.at for line in installation.journal.lines("start", token)]
-    gaps = [after - before for before, after in zip(starts, starts[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(starts)]
     print(f"max_retries=3: {len(starts)} starts, delays {[round(delay, 3) for delay in delays]}; asked {asked}")
     assert len(starts) == 4
     assert delays == pytest.approx([BASE_S, 2 * BASE_S, 4 * BASE_S], abs=0.05)
