@@ -1,4 +1,4 @@
-"""`natsume dev`: a broker and a worker of each size on this machine, for as long as it runs."""
+"""`natsume dev`: a broker, a conductor and a worker of each size on this machine, for as long as it runs."""
 
 import asyncio
 import fcntl
@@ -44,7 +44,7 @@ def dev(
     ] = None,
     grace_s: Annotated[float | None, typer.Option(min=0.0, help="Seconds to finish what runs at the end.")] = None,
 ) -> None:
-    """Run everything on this machine: a broker and a worker of each size; Ctrl-C stops it all."""
+    """Run everything on this machine: a broker, a conductor, a worker of each size; Ctrl-C stops it all."""
     session = session_of(context)
     session.log()
     given = {"data_dir": data_dir, "grace_s": grace_s, "ack_wait_s": ack_wait_s}

@@ -76,7 +76,7 @@ class _Connected(TyperCommand):
     """A command with the common options, which it turns into the context's session."""
 
     def __init__(self, inner: Any, name: str) -> None:
-        self._common = _common_options()
+        self._common = common_options()
         super().__init__(
             name=name,
             callback=inner.callback,
@@ -102,7 +102,8 @@ def _session(given: dict[str, Any]) -> Session:
     return Session(settings, given["log_format"], given["log_level"], given["debug"])
 
 
-def _common_options() -> list[Any]:
+def common_options() -> list[Any]:
+    """The options that every command has."""
     app = new_app()
     app.command()(_options)
     return list(get_command(app).params)

@@ -26,7 +26,9 @@ def submit(
     kwargs: Kwargs = None,
     at: Annotated[str | None, typer.Option(metavar="TIME", help="When: ISO 8601 with a time zone.")] = None,
     delay: Annotated[float | None, typer.Option(min=0.0, help="In how many seconds.")] = None,
-    own_id: Annotated[str | None, typer.Option("--id", help="The token to use; submitting it twice runs once.")] = None,
+    own_id: Annotated[
+        str | None, typer.Option("--id", help="The token to use; submitted twice, it commits once.")
+    ] = None,
     owner: Annotated[str | None, typer.Option(help="Whose task it is.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Which tenant (VO) it belongs to.")] = None,
     label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; may be repeated.")] = None,
