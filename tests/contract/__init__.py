@@ -1,0 +1,1 @@
+"""What each port promises, over the real adapter."""

@@ -1,0 +1,97 @@
+"""The port Leases: a lock has one holder, ends by itself, and its token only grows."""
+
+import asyncio
+import time
+
+import msgspec
+import pytest
+
+from natsume.adapters.nats.broker import Broker
+from natsume.ports import Held, Lease, Leases
+from natsume.testing import leases as held_keys
+from natsume.testing import until
+
+
+@pytest.fixture
+def leases(broker: Broker) -> Leases:
+    return broker.leases
+
+
+async def taken(leases: Leases, holder: str, ttl_s: float = 30.0, key: str = "JOB.1") -> Lease:
+    lease = await leases.acquire(key, holder, f"task of {holder}", ttl_s)
+    assert isinstance(lease, Lease), lease
+    return lease
+
+
+async def test_a_lock_has_one_holder_who_is_told_to_others(leases: Leases) -> None:
+    lease = await taken(leases, "one")
+    refused = await leases.acquire("JOB.1", "two", "task of two", 30.0)
+    assert refused == Held("JOB.1", "one", "task of one", lease.since)
+    assert isinstance(await leases.acquire("JOB.2", "two", "task of two", 30.0), Lease)
+
+
+async def test_of_many_at_once_exactly_one_gets_it(leases: Leases) -> None:
+    got = await asyncio.gather(*(leases.acquire("JOB.1", f"h{number}", "t", 30.0) for number in range(50)))
+    assert sum(isinstance(one, Lease) for one in got) == 1
+
+
+async def test_who_has_it_may_take_it_again(leases: Leases) -> None:
+    first = await taken(leases, "one")
+    again = await taken(leases, "one")
+    assert again.revision > first.revision
+
+
+async def test_a_released_lock_is_free_and_listed_no_more(leases: Leases, broker: Broker) -> None:
+    lease = await taken(leases, "one")
+    assert await held_keys(broker) == ["JOB.1"]
+    await leases.release(lease)
+    assert await held_keys(broker) == []
+    await taken(leases, "two")
+
+
+async def test_a_lock_ends_by_itself_and_is_lost_to_its_holder(leases: Leases) -> None:
+    lease = await taken(leases, "one", 1.0)
+    began = time.monotonic()
+    assert lease.until <= began + 1.0
+    got = await until(lambda: leases.acquire("JOB.1", "two", "t", 1.0), lambda one: isinstance(one, Lease))
+    assert time.monotonic() >= lease.until - 0.05
+    assert isinstance(got, Lease)
+    assert got.token > lease.token
+    assert not await leases.renew(lease)
+
+
+async def test_a_renewed_lock_outlives_its_first_ttl_and_still_ends(leases: Leases) -> None:
+    lease = await taken(leases, "one", 1.0)
+    token = lease.token
+    ends = time.monotonic() + 2.5
+    while time.monotonic() < ends:
+        assert await leases.renew(lease)
+        assert isinstance(await leases.acquire("JOB.1", "two", "t", 1.0), Held)
+        await asyncio.sleep(0.3)
+    assert lease.token == token
+    await until(lambda: leases.acquire("JOB.1", "two", "t", 1.0), lambda one: isinstance(one, Lease), within_s=3.0)
+
+
+async def test_a_late_release_does_not_end_the_lock_of_another(leases: Leases) -> None:
+    lost = await taken(leases, "one", 1.0)
+    await until(lambda: leases.acquire("JOB.1", "two", "t", 30.0), lambda one: isinstance(one, Lease))
+    await leases.release(lost)
+    assert isinstance(await leases.acquire("JOB.1", "three", "t", 1.0), Held)
+
+
+async def test_a_release_with_an_older_revision_still_gives_the_holders_lock_back(leases: Leases) -> None:
+    """A renewal may be on its way when the task ends."""
+    lease = await taken(leases, "one")
+    before = msgspec.structs.replace(lease)
+    assert await leases.renew(lease)
+    await leases.release(before)
+    await taken(leases, "two")
+
+
+async def test_tokens_only_grow_from_holder_to_holder(leases: Leases) -> None:
+    tokens = []
+    for number in range(5):
+        lease = await taken(leases, f"h{number}")
+        tokens.append(lease.token)
+        await leases.release(lease)
+    assert tokens == sorted(set(tokens))
