@@ -9,6 +9,7 @@ from natsume.model.record import Submitted
 from natsume.model.subject import LANES
 from natsume.model.task import State, Task
 from natsume.ports import Inquiries
+from natsume.testing import until
 
 from .conftest import done, failed, started
 
@@ -36,8 +37,13 @@ async def test_a_task_goes_from_enqueued_over_running_and_waiting_to_its_end(
     await broker.records.start(started("a", 1), 0)
     assert await state_of(inquiries, "a") is State.RUNNING
     await broker.records.fail(failed("a", 1, next_at=broker.now() + 3600))
-    await broker.outgoing.arm(Task("a", "g:A", LANES[1], b"{}", 2, 1), broker.now() + 3600)
+    await broker.outgoing.arm(Task("a", "g:A", LANES[1], b"{}", 2, 1), broker.now() + 1)
     assert await state_of(inquiries, "a") is State.WAITING
+
+    async def schedules() -> int:
+        return len(await broker._tasks_reader.last(["later.a.*"]))
+
+    await until(schedules, lambda count: count == 0)
     await broker.records.start(started("a", 2), 0)
     assert await state_of(inquiries, "a") is State.RUNNING
     await broker.records.commit(done("a"))
