@@ -129,7 +129,10 @@ class Failed(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Started(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The latest start of an attempt; `crashes` counts the marked starts that had no outcome."""
+    """The latest start of an attempt; `crashes` counts the marked starts that had no outcome.
+
+    `ended` says that this start was interrupted, and that nothing runs.
+    """
 
     id: str
     actor: str
@@ -138,6 +141,7 @@ class Started(msgspec.Struct, frozen=True, omit_defaults=True):
     at: float
     nonce: str = ""
     crashes: int = 0
+    ended: bool = False
 
 
 class Submitted(msgspec.Struct, frozen=True):

@@ -63,11 +63,12 @@ def from_records(
     if known is None:
         return None
     failed_attempts = last_failure.attempt if last_failure else 0
+    attempts = failed_attempts
     if latest is not None and latest.attempt > failed_attempts:
-        state, attempts = State.RUNNING, latest.attempt
+        attempts = latest.attempt
+        state = State.WAITING if waiting else State.ENQUEUED if latest.ended else State.RUNNING
     else:
         state = State.WAITING if waiting or last_failure else State.ENQUEUED
-        attempts = failed_attempts
     task = _message(submitted) if submitted else None
     return Status(
         known.id,

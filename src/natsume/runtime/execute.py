@@ -41,7 +41,7 @@ async def execute(
     except asyncio.CancelledError as error:
         return _stopped(run, actor, error, now())
     except Snooze as snooze:
-        return ev.Snoozed(_until(snooze.until, now()))
+        return ev.Snoozed(_until(snooze.until, now()), now())
     except BaseException as error:  # noqa: BLE001 - also sys.exit() in a task is a failure of the task
         return _raised(run, actor, error, now())
     finally:

@@ -5,6 +5,7 @@ from typing import Any
 
 from natsume.children import Children
 from natsume.core import events as ev
+from natsume.core import tick
 from natsume.core.delivery import Rules, is_suspect
 from natsume.depends import CallbackSpawner
 from natsume.exceptions import ArgumentsError, Unparsable
@@ -35,12 +36,15 @@ class Opening:
         now: Callable[[], float],
         boot_mark: Callable[[], int],
         overrides: Override = as_it_is,
+        stale: Callable[[float], bool] = lambda _age_s: False,
     ) -> None:
+        """`stale` tells whether this process stood still so long that others may have its deliveries."""
         self._registry = registry
         self._settings = settings
         self._now = now
         self._boot_mark = boot_mark
         self._overrides = overrides
+        self._stale = stale
         self._rules: dict[str, Rules] = {}
 
     def opened(self, run: Run) -> ev.Opened:
@@ -55,8 +59,10 @@ class Opening:
             actor = run.actor = self._overrides(actor, delivery.task.tenant)
             run.rules = self._rules_of(actor)
             fault = fault or _read_arguments(run, actor) or _read_locks(run, actor)
-        suspect = is_suspect(delivery, self._boot_mark())
-        return ev.Opened(self._now(), run.nonce, suspect, bool(run.locks), fault)
+        stale = self._stale(self._settings.ack_wait_s / 2)
+        suspect = stale or is_suspect(delivery, self._boot_mark())
+        not_before = tick.starts_at(delivery.task, run.rules.ticks) if delivery.task.schedule else 0.0
+        return ev.Opened(self._now(), run.nonce, suspect, bool(run.locks), fault, not_before)
 
     def _rules_of(self, actor: Actor) -> Rules:
         rules = self._rules.get(actor.name)
@@ -69,12 +75,21 @@ class Opening:
                 self._settings.max_crashes,
                 self._settings.ack_wait_s,
                 self._settings.worker,
+                tick_rules(actor),
             )
         return rules
 
     def _rules_of_unknown(self, run: Run) -> Rules:
         task, settings = run.delivery.task, self._settings
         return Rules(task.actor, task.lane, ack_wait_s=settings.ack_wait_s, worker=settings.worker)
+
+
+def tick_rules(actor: Actor) -> tick.TickRules:
+    """What an actor says of its ticks; of one that is periodic by configuration alone, what most say."""
+    own = actor.periodic
+    if own is None:
+        return tick.TickRules()
+    return tick.TickRules(own.catch_up, own.catch_up_window_s, own.overlap, own.jitter_s)
 
 
 def given(run: Run, children: Children, results: JoinResults | None = None) -> dict[type, Any]:

@@ -12,8 +12,9 @@ from natsume.core import effects as do
 from natsume.core import events as ev
 from natsume.core import outcome
 from natsume.core.attempt import step
+from natsume.core.phases import Running
 from natsume.exceptions import BrokerError
-from natsume.ports import Chunks, Deliveries, Held, Inquiries, Joins, Leases, Outgoing, Records
+from natsume.ports import Chunks, Deliveries, Held, Inquiries, Joins, Leases, Outgoing, Records, Ticks
 from natsume.registry import Registry
 from natsume.results import JoinResults
 from natsume.runtime.execute import execute
@@ -21,6 +22,7 @@ from natsume.runtime.intake import Intake
 from natsume.runtime.lookups import Lookups
 from natsume.runtime.opening import Opening, Override, as_it_is, given
 from natsume.runtime.run import Run
+from natsume.runtime.ticking import Ticking
 from natsume.runtime.watch import Watch
 from natsume.settings import Settings
 
@@ -48,6 +50,7 @@ class Ports:
         chunks: Chunks,
         joins: Joins,
         inquiries: Inquiries,
+        ticks: Ticks,
         now: Callable[[], float],
         boot_mark: Callable[[], int],
         overrides: Override = as_it_is,
@@ -58,6 +61,7 @@ class Ports:
         self.chunks = chunks
         self.joins = joins
         self.inquiries = inquiries
+        self.ticks = ticks
         self.now = now
         self.boot_mark = boot_mark
         self.overrides = overrides
@@ -70,10 +74,11 @@ class Performer:
     def __init__(self, ports: Ports, registry: Registry, settings: Settings, intake: Intake, watch: Watch) -> None:
         self._ports = ports
         self._registry = registry
-        self._opening = Opening(registry, settings, ports.now, ports.boot_mark, ports.overrides)
+        self._opening = Opening(registry, settings, ports.now, ports.boot_mark, ports.overrides, watch.is_stale)
         self._intake = intake
         self._watch = watch
         self._lookups = Lookups(ports.records)
+        self._ticking = Ticking(ports.ticks, ports.now)
         self._notes: set[asyncio.Task[None]] = set()
         self._carry: dict[type, Carry] = {
             do.TakeLocks: self._take_locks,
@@ -92,12 +97,17 @@ class Performer:
         }
 
     async def perform(self, run: Run) -> None:
-        """Drive a delivery to its end.
+        """Drive a delivery to its end."""
+        opened = self._opening.opened(run)
+        if run.delivery.task.schedule is None or await self._ticking.follow(run):
+            await self._follow(run, opened)
+
+    async def _follow(self, run: Run, event: ev.Event | None) -> None:
+        """Step from event to event until none is left.
 
         An effect without an answer is reported as Uncertain after a growing pause, and the table decides
         again; a last step that fails leaves the delivery to the broker, which brings it back.
         """
-        event: ev.Event | None = self._opening.opened(run)
         pause_s = _PAUSE_FIRST_S
         while event is not None:
             run.phase, effects = step(run.phase, run.delivery, run.rules, event)
@@ -135,8 +145,11 @@ class Performer:
         """Let go of a delivery at a shutdown, wherever it stands: any prefix of its effects is safe."""
         try:
             async with asyncio.timeout(_ABANDON_S):
-                await self._release_locks(run, do.ReleaseLocks())
-                await self._give_back(run, do.GiveBack())
+                if isinstance(run.phase, Running):
+                    await self._follow(run, ev.Interrupted(run.started_at, self._ports.now()))
+                else:
+                    await self._release_locks(run, do.ReleaseLocks())
+                    await self._give_back(run, do.GiveBack())
         except (BrokerError, TimeoutError) as error:
             _log.info("task %s is left to the broker: %s", run.delivery.task.id, error)
 
@@ -146,7 +159,7 @@ class Performer:
             lease = await self._ports.leases.acquire(lock.bucket_key, run.nonce, task_id, lock.ttl_ms / 1000)
             if isinstance(lease, Held):
                 await self._release_locks(run, do.ReleaseLocks())
-                return ev.LockRefused(self._ports.now())
+                return ev.LockRefused(self._ports.now(), lease.task, lease.since)
             run.leases.append(lease)
             self._watch.add_lease(lease, run)
         return _LOCKED
@@ -154,7 +167,8 @@ class Performer:
     async def _look_up(self, run: Run, _: do.LookUp) -> ev.Event:
         task = run.delivery.task
         history = await self._lookups.look_up(task.id, task.attempt)
-        return ev.LookedUp(self._ports.now(), history)
+        ran = await self._ticking.ran(task) if task.schedule is not None else None
+        return ev.LookedUp(self._ports.now(), history, ran)
 
     async def _isolate(self, run: Run, _: do.Isolate) -> ev.Event:
         await self._intake.isolate(run.delivery)
@@ -176,6 +190,8 @@ class Performer:
         if run.delivery.task.tracked and not run.noted:
             self.note(run)
         task = run.delivery.task
+        if task.schedule is not None:
+            await self._ticking.starts(task)
         write_chunk = partial(self._ports.chunks.write, task.id, run.nonce)
         children = Children(self._registry, task, self._submit_child, write_chunk)
         results = JoinResults(task.after, self._ports.joins, self._ports.inquiries)

@@ -22,6 +22,10 @@ class Watch:
         self.runs: dict[asyncio.Task[None], Run] = {}
         self._leases: dict[str, tuple[Lease, Run]] = {}
 
+    def is_stale(self, age_s: float) -> bool:
+        """Whether the loop, or the whole process, has stood still for so long."""
+        return time.monotonic() - self.beat > age_s
+
     def add_lease(self, lease: Lease, run: Run) -> None:
         """Have a lease renewed until it is dropped."""
         self._leases[lease.key] = (lease, run)

@@ -106,17 +106,18 @@ class Worker:
             await self._idle.wait()
 
     async def _interrupt_all(self) -> None:
-        """Interrupt what runs; what will not end by then is left to the broker, its heartbeats ended."""
+        """Interrupt what runs, and what waits besides; let go of what will not end by then."""
         for again in (False, True):
-            for run in list(self.watch.runs.values()):
+            for driver, run in list(self.watch.runs.items()):
                 run.interrupt("shutdown", again=again)
+                if again and run.running_since is None:
+                    driver.cancel()
             try:
                 async with asyncio.timeout(_INTERRUPT_AGAIN_S):
                     return await self._until_idle()
             except TimeoutError:
                 continue
-        for driver in list(self.watch.runs):
-            driver.cancel()
+        await asyncio.gather(*(self._performer.abandon(run) for run in self.watch.runs.values()))
         return None
 
     def _give_back(self, delivery: Delivery) -> None:
