@@ -14,6 +14,7 @@ from natsume.exceptions import (
 from natsume.given import HeldLocks, TaskInfo
 from natsume.lock_registry import LockedObjectType, register_locked_object_type
 from natsume.locks import BaseLimiter, BaseLock, MutexLock
+from natsume.model.event import Event
 from natsume.retry_policies import ExponentialBackoff, NoRetry, RetryPolicyBase
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "CallbackSpawner",
     "DBDepends",
     "Depends",
+    "Event",
     "ExponentialBackoff",
     "HeldLocks",
     "LockedObjectType",

@@ -23,10 +23,12 @@ class BaseTask:
     dlq_eligible: ClassVar[bool] = False
     timeout_s: ClassVar[float] = 3600.0
     drop_on_shutdown: ClassVar[bool] = False
+    events: ClassVar[tuple[str, ...]] = ()
+    events_from: ClassVar[str] = "now"
 
     # Lets a pydantic model set the attributes above without annotating them; nothing else reads it.
     model_config: ClassVar[Any] = {
-        "ignored_types": (Priority, Size, RetryPolicyBase, bool, int, float),
+        "ignored_types": (Priority, Size, RetryPolicyBase, bool, int, float, str, tuple),
     }
 
     @property

@@ -11,21 +11,21 @@ import msgspec
 
 from natsume.children import Children
 from natsume.enums import Priority, Size
-from natsume.exceptions import BrokerError, NotAcknowledged, TaskFailed, UnknownTask
+from natsume.exceptions import TaskFailed, UnknownTask
+from natsume.insist import insist
 from natsume.model import limits
 from natsume.model.codec import task_headers, task_subject
 from natsume.model.record import Done, Submitted, When
 from natsume.model.status import Status
 from natsume.model.subject import Lane, is_id
 from natsume.model.task import ENDED, State, Task
-from natsume.ports import Chunks, Inquiries, Outgoing, Records
+from natsume.ports import Chunks, EventSink, Inquiries, Outgoing, Records
+from natsume.publishing import event_of
 from natsume.registry import Registry
 from natsume.submission import due_at, message_of
 
 _GROUP: Final = "natsume:Group"
 _GROUP_LANE: Final = Lane(Priority.NORMAL, Size.SMALL)
-_PAUSE_FIRST_S: Final = 0.1
-_PAUSE_LAST_S: Final = 2.0
 
 
 class Client:
@@ -40,6 +40,7 @@ class Client:
         registry: Callable[[], Registry],
         now: Callable[[], float],
         close: Callable[[], Any],
+        events: EventSink,
     ) -> None:
         self._outgoing = outgoing
         self._inquiries = inquiries
@@ -49,6 +50,7 @@ class Client:
         self._loaded: Registry | None = None
         self._now = now
         self._close = close
+        self._events = events
 
     async def __aenter__(self) -> "Client":
         return self
@@ -163,6 +165,23 @@ class Client:
         await self._insist(lambda _: self._records.commit(done))
         return join
 
+    async def publish(
+        self,
+        event: str,
+        data: Any,
+        *,
+        id: str | None = None,  # noqa: A002 - the word that users know
+        source: str | None = None,
+    ) -> str:
+        """Publish an event of this type, such as `job.submitted`; returns its id.
+
+        Each actor that takes the event gets one task of it, however often it is published under one id.
+        The broker has stored it when this returns; raises UsageError before anything is sent.
+        """
+        message = event_of(event, data, id, source, self._now())
+        await self._insist(lambda again: self._events.publish(message, resent=again))
+        return message.id
+
     async def schedule(self, task: object, *, at: datetime | None, labels: Mapping[str, str] | None, now: bool) -> str:
         """What `task.schedule()` does where this client is bound."""
         del now  # outside a task there is no commit to wait for
@@ -203,24 +222,7 @@ class Client:
             for task in tasks:
                 group.create_task(write(task))
 
-    async def _insist(self, publish: Callable[[bool], Any]) -> None:
-        """Publish until it is acknowledged or the deadline is over; every try after the first is resent."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + limits.PUBLISH_DEADLINE_S
-        pause_s, again = _PAUSE_FIRST_S, False
-        while True:
-            try:
-                await publish(again)
-            except BrokerError as error:
-                if error.code:
-                    raise
-                if loop.time() + pause_s > deadline:
-                    waited = f"the broker has not acknowledged it within {limits.PUBLISH_DEADLINE_S:g} s"
-                    raise NotAcknowledged(f"{waited}; the same id may be submitted again ({error})") from error
-                await asyncio.sleep(pause_s)
-                pause_s, again = min(2 * pause_s, _PAUSE_LAST_S), True
-            else:
-                return
+    _insist = staticmethod(insist)
 
 
 def _token(token: str) -> str:

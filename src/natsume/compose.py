@@ -8,12 +8,14 @@ from types import TracebackType
 from typing import Any
 
 from natsume.adapters.nats.broker import Broker
+from natsume.adapters.nats.events import ActorEvents, StreamEvents
 from natsume.adapters.nats.feed import RecordFeed
 from natsume.adapters.nats.lifeline import NatsLifeline
 from natsume.adapters.nats.topology import ensure
 from natsume.client import Client
 from natsume.enums import Size
 from natsume.registry import Registry
+from natsume.runtime.dispatcher import Dispatcher
 from natsume.runtime.keepalive import Keepalive, Lifeline
 from natsume.runtime.overrides import Overrides
 from natsume.runtime.perform import Ports
@@ -83,6 +85,7 @@ def client_of(broker: Broker, settings: Settings, registry: Registry | None = No
         lambda: registry or Registry.load(settings.prefixes),
         broker.now,
         broker.close,
+        StreamEvents(broker.publisher),
     )
 
 
@@ -124,18 +127,34 @@ async def working(
 
 
 @asynccontextmanager
-async def conducting(settings: Settings) -> AsyncIterator[None]:
-    """A conductor that does its duties until the block ends; any number may run."""
+async def conducting(settings: Settings, registry: Registry | None = None) -> AsyncIterator[None]:
+    """A conductor that does its duties until the block ends; any number may run.
+
+    Actors come from the installed entry points where no `registry` is given.
+    """
+    registry = registry or Registry.load(settings.prefixes)
     async with connected(settings, name=f"natsume conductor {settings.worker}") as broker:
         feed = RecordFeed(broker.wire)
         reactor = Reactor(feed, broker.joins, broker.chunks, broker.outgoing, lambda: broker.records_mark)
-        duty = asyncio.create_task(reactor.run())
+        events = ActorEvents(broker.wire, broker.publisher, broker.request)
+        dispatcher = Dispatcher(
+            events,
+            broker.outgoing,
+            broker.records,
+            registry,
+            broker.now,
+            lambda: broker.events_mark,
+            settings.worker,
+        )
+        duties = [asyncio.create_task(duty) for duty in (reactor.run(), dispatcher.run())]
         try:
             yield
         finally:
             feed.close()
-            duty.cancel()
-            await asyncio.gather(duty, return_exceptions=True)
+            events.close()
+            for duty in duties:
+                duty.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
 
 
 async def _dispose_engines() -> None:

@@ -3,14 +3,16 @@
 import difflib
 import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from itertools import chain
 from types import ModuleType
 from typing import Any, Self
 
 from natsume.arguments import Arguments
 from natsume.base_task import BaseTask
+from natsume.declarations import declaration_flaws, declared
 from natsume.enums import Priority, Size
 from natsume.exceptions import UnknownActor, UsageError
 from natsume.inject import Plan, make_plan
@@ -35,6 +37,8 @@ class Actor:
     drop_on_shutdown: bool
     plan: Plan
     needs_locks: bool
+    events: tuple[str, ...] = ()
+    events_from: str = "now"
 
 
 class Registry:
@@ -107,7 +111,7 @@ def make_actor(name: str, cls: Any) -> Actor:
         raise UsageError(f"{name!r} is no actor's name: it is `group:Name`, without spaces or further colons")
     if not (isinstance(cls, type) and issubclass(cls, BaseTask)):
         raise UsageError(f"{name}: {cls!r} is not a subclass of BaseTask")
-    flaw = next(iter(_flaws(cls)), None)
+    flaw = next(chain(_flaws(cls), declaration_flaws(cls)), None)
     if flaw is not None:
         raise UsageError(f"{name}: {flaw}")
     return Actor(
@@ -121,10 +125,12 @@ def make_actor(name: str, cls: Any) -> Actor:
         drop_on_shutdown=bool(cls.drop_on_shutdown),
         plan=make_plan(name, cls.execute),
         needs_locks=cls.execution_locks is not BaseTask.execution_locks,
+        events=tuple(declared(cls, "events")),
+        events_from=declared(cls, "events_from"),
     )
 
 
-def _flaws(cls: type[BaseTask]) -> Iterable[str]:
+def _flaws(cls: type[BaseTask]) -> Iterator[str]:
     if cls.execute is BaseTask.execute:
         yield f"{cls.__name__} has no execute(): define `async def execute(self, ...)`"
     elif not inspect.iscoroutinefunction(cls.execute):

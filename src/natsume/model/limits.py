@@ -53,6 +53,9 @@ ATTEMPT_MAX: Final = 9_999_999
 NEST_MAX: Final = 64
 """Depth of nested JSON in arguments."""
 
+EVENT_TYPE_MAX: Final = 200
+"""The type of an event or a pattern of types, in characters."""
+
 CONFIGURED_S_MAX: Final = 366 * 86_400.0
 """A time that the tasks file may set."""
 

@@ -149,6 +149,16 @@ def submitted(task_id: str) -> str:
     return f"record.submitted.task.{task_id}"
 
 
+def event(event_type: str) -> str:
+    """Where the events of a type lie, or those of a pattern."""
+    return f"event.{event_type}"
+
+
+def event_consumer(actor: str) -> str:
+    """The durable consumer on EVENTS that an actor's tasks come from."""
+    return encode(actor)
+
+
 def lock_key(object_type: str, *keys: str) -> str:
     """The key of a lock in its bucket: object type and keys, in order."""
     return ".".join(encode(part) for part in (object_type, *keys))

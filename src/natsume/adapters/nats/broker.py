@@ -22,7 +22,7 @@ from natsume.adapters.nats.records import StreamRecords
 from natsume.adapters.nats.request import requests
 from natsume.adapters.nats.wire import Wire
 from natsume.exceptions import BrokerError
-from natsume.model.subject import RECORDS, TASKS, Lane, kv
+from natsume.model.subject import EVENTS, RECORDS, TASKS, Lane, kv
 from natsume.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ class BootMark(msgspec.Struct, frozen=True):
 
     tasks: int
     records: int
+    events: int = EVERYTHING_IS_SUSPECT
 
 
 class Broker:
@@ -56,7 +57,7 @@ class Broker:
         self.inquiries = StreamInquiries(wire, self._records_reader, self._tasks_reader)
         self.leases = KvLeases(self.publisher, self._locks_reader, self.request)
         self.config = KvConfig(wire, self.publisher)
-        self.boot_mark = self.records_mark = EVERYTHING_IS_SUSPECT
+        self.boot_mark = self.records_mark = self.events_mark = EVERYTHING_IS_SUSPECT
         self._offset_s = 0.0
         self._created = "0"
         self._refreshing: asyncio.Task[None] | None = None
@@ -89,8 +90,10 @@ class Broker:
         created = datetime.fromisoformat(info["created"])
         self._created = f"{int(created.timestamp() * 1e6):x}"
         records = await self.stream_info(RECORDS)
-        mark = await self._mark(BootMark(info["state"]["last_seq"], records["state"]["last_seq"]))
-        self.boot_mark, self.records_mark = mark.tasks, mark.records
+        events = await self.stream_info(EVENTS)
+        ends = (info["state"]["last_seq"], records["state"]["last_seq"], events["state"]["last_seq"])
+        mark = await self._mark(BootMark(*ends))
+        self.boot_mark, self.records_mark, self.events_mark = mark.tasks, mark.records, mark.events
 
     async def stream_info(self, stream: str, **query: object) -> dict[str, Any]:
         """The server's description of a stream; raises BrokerError where there is none."""

@@ -1,0 +1,40 @@
+"""What is wrong with what a task class declares beside its fields and `execute`: the events it takes."""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+from natsume.base_task import BaseTask, field_names
+from natsume.model.event import is_pattern, meet, without_covered
+
+
+def declared(cls: type[BaseTask], name: str) -> Any:
+    """What a class declares under this name; a field that is called so is an argument and declares nothing."""
+    return getattr(BaseTask if name in field_names(cls) else cls, name)
+
+
+def declaration_flaws(cls: type[BaseTask]) -> Iterator[str]:
+    """A sentence for each flaw."""
+    yield from _flaws_of_events(cls)
+
+
+def _flaws_of_events(cls: type[BaseTask]) -> Iterator[str]:
+    patterns: object = declared(cls, "events")
+    if isinstance(patterns, str) or not isinstance(patterns, Sequence):
+        yield f'{cls.__name__}.events is {patterns!r}: set it to a tuple, such as ("job.submitted",)'
+        return
+    for pattern in patterns:
+        if not (isinstance(pattern, str) and is_pattern(pattern)):
+            yield f"{cls.__name__}.events has {pattern!r}: write a type such as job.submitted, with * for any token"
+            return
+    for one, other in combinations(without_covered(patterns), 2):
+        if meet(one, other):
+            yield f"{cls.__name__}.events has {one} and {other}, which take some event both: name it in one of them"
+    if declared(cls, "events_from") not in {"now", "beginning"}:
+        yield f'{cls.__name__}.events_from is {cls.events_from!r}: set it to "now" or "beginning"'
+    from_event = getattr(cls, "from_event", None)
+    if from_event is not None and not (inspect.ismethod(from_event) and from_event.__self__ is cls):
+        yield f"{cls.__name__}.from_event is no classmethod: define it with @classmethod"
+    elif from_event is not None and inspect.iscoroutinefunction(from_event):
+        yield f"{cls.__name__}.from_event is a coroutine: define it without async"
