@@ -10,7 +10,8 @@ from .actors import Nap
 from .installation import Installation
 
 KILLS = 3
-TASKS = 400
+TASKS = 300
+BURST = 1000
 SUBMITTERS = 8
 IN_FLIGHT_S = 0.1
 
@@ -31,6 +32,9 @@ async def test_three_kills_of_the_broker_lose_nothing_and_run_nothing_committed_
     for kill in range(KILLS):
         enough = (kill + 1) * TASKS // (KILLS + 1)
         await until(lambda: len(acknowledged), lambda count: count >= enough)  # noqa: B023 - awaited here
+        burst = set(await installation.client.submit_many([Nap(number) for number in range(BURST)]))
+        acknowledged += burst
+        await until(lambda: len(burst & installation.journal.started()) >= BURST // 2)  # noqa: B023 - awaited here
         await installation.restart_broker()
     await asyncio.gather(*submitters)
 
@@ -42,7 +46,7 @@ async def test_three_kills_of_the_broker_lose_nothing_and_run_nothing_committed_
         f"{KILLS} kills of the broker: {len(acknowledged)} acknowledged, {len(acknowledged) - len(records)} lost, "
         f"{len(lines)} starts, {len(more)} tasks started more than once, {len(late)} starts after the commit"
     )
-    assert len(records) == len(acknowledged) >= TASKS
+    assert len(records) == len(acknowledged) >= TASKS + KILLS * BURST
     assert {record.state for _, record in records.values()} == {State.COMPLETED}
     assert [lateness for lateness in late if lateness > IN_FLIGHT_S] == []
     assert all(worker.alive for worker in workers)

@@ -71,3 +71,27 @@ async def test_ten_killed_workers_lose_nothing_and_each_task_is_committed_once(i
     assert counts == dict.fromkeys(tokens, 1)
     assert max(waits) < installation.ack_wait_s + MARGIN_S
     assert sum(starts.values()) <= len(tokens) + ran, "what was only buffered has started twice"
+
+
+async def test_a_worker_that_was_stopped_beyond_ack_wait_commits_nothing_a_second_time(
+    installation: Installation,
+) -> None:
+    """Another worker runs its tasks; when it wakes up, it returns from them too late."""
+    await installation.witness()
+    zombie = await installation.start_worker(10).ready()
+    tokens = await installation.client.submit_many([Nap(number, 0.5) for number in range(10)])
+    await until(lambda: installation.journal.running(zombie.pid), lambda running: len(running) == 10)
+    await zombie.freeze()
+    await installation.start_worker(10).ready()
+    records = await installation.all_done(tokens)
+    zombie.send(signal.SIGCONT)
+    await until(lambda: not installation.journal.running(zombie.pid))
+    zombie.send(signal.SIGTERM)
+    code = await zombie.ended()
+    counts = await installation.witnessed(len(tokens))
+    starts = installation.journal.starts()
+    print(f"stopped in {len(tokens)} tasks: {sum(starts.values())} starts, {sum(counts.values())} commits, exit {code}")
+    assert starts == dict.fromkeys(tokens, 2)
+    assert counts == dict.fromkeys(tokens, 1)
+    assert await installation.records(tokens) == records
+    assert code == 0
