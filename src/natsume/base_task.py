@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from natsume import binding
-from natsume.enums import Priority, Size
+from natsume.enums import CatchUp, Overlap, Priority, Size
 from natsume.exceptions import UsageError
-from natsume.locks import BaseLock
+from natsume.lock_registry import LockedObjectType
+from natsume.locks import BaseLock, MutexLock
 from natsume.retry_policies import NoRetry, RetryPolicyBase
+from natsume.schedules import TaskScheduleBase
 
 
 class BaseTask:
@@ -58,6 +60,40 @@ class BaseTask:
     def serialize(self) -> tuple[Any, ...]:
         """The values of the fields, in their order."""
         return tuple([getattr(self, name) for name in field_names(type(self))])
+
+
+class PeriodicBaseTask(BaseTask):
+    """An actor that runs by the clock, one of its tasks at a time; it needs only a `default_schedule`."""
+
+    __slots__ = ()
+
+    default_schedule: ClassVar[TaskScheduleBase]
+    _enabled: ClassVar[bool] = True
+    catch_up: ClassVar[CatchUp] = CatchUp.ONCE
+    catch_up_window_s: ClassVar[float] = 3600.0
+    overlap: ClassVar[Overlap] = Overlap.ONE_WAITS
+    jitter_s: ClassVar[float] = 0.0
+
+    @property
+    def execution_locks(self) -> list[BaseLock]:
+        """A mutex for the class, unless its tasks may overlap."""
+        if self.overlap is Overlap.ALL:
+            return []
+        return [MutexLock(LockedObjectType.TASK, type(self).__name__)]
+
+
+@dataclasses.dataclass
+class PeriodicVoAwareBaseTask(PeriodicBaseTask):
+    """An actor that runs by the clock once for each VO, its argument; one task of a VO at a time."""
+
+    vo: str
+
+    @property
+    def execution_locks(self) -> list[BaseLock]:
+        """A mutex for the class and the VO, unless its tasks may overlap."""
+        if self.overlap is Overlap.ALL:
+            return []
+        return [MutexLock(LockedObjectType.TASK, type(self).__name__, self.vo)]
 
 
 def field_names(cls: type) -> tuple[str, ...]:

@@ -104,6 +104,7 @@ async def working(
             broker.chunks,
             broker.joins,
             broker.inquiries,
+            broker.schedules,
             broker.now,
             lambda: broker.boot_mark,
             overrides,

@@ -1,4 +1,4 @@
-"""The two axes of a lane: how urgent a task is and how heavy."""
+"""What a class says of itself: how urgent its tasks are and how heavy, and how its ticks catch up and overlap."""
 
 from enum import StrEnum
 
@@ -17,3 +17,25 @@ class Size(StrEnum):
     SMALL = "small"
     MEDIUM = "medium"
     LARGE = "large"
+
+
+class CatchUp(StrEnum):
+    """What becomes of ticks that could not run in time."""
+
+    ONCE = "once"
+    """One run stands for all that are due by its start."""
+    SKIP = "skip"
+    """They are not made up, and one that fires late does not run."""
+    ALL = "all"
+    """Each runs, if it is not older than the window."""
+
+
+class Overlap(StrEnum):
+    """What becomes of a tick that is due while an earlier one runs."""
+
+    ONE_WAITS = "one_waits"
+    """The first that is due waits for the lock, later ones are recorded as skipped."""
+    SKIP = "skip"
+    """It is recorded as skipped."""
+    ALL = "all"
+    """It runs as well: the class holds no lock by itself."""

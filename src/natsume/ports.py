@@ -15,6 +15,7 @@ from natsume.model.record import Chunk, Done, Failed, History, Started, Submitte
 from natsume.model.status import Status
 from natsume.model.subject import Lane
 from natsume.model.task import Task
+from natsume.model.tick import Entry, Mark, Present, Ran
 
 
 class Deliveries(Protocol):
@@ -176,6 +177,42 @@ class Joins(Protocol):
 
     async def update(self, join: Join, revision: int) -> int | None:
         """Store a join if its revision is still this; the new revision, or None."""
+        ...
+
+
+class Ticks(Protocol):
+    """What a worker does for the schedules whose ticks it runs."""
+
+    async def put(self, entry: Entry, expected: int) -> bool:
+        """Store a schedule if the last one on its subject is still this, 0 for none; whether it is stored."""
+        ...
+
+    async def ran(self, keys: Sequence[str]) -> dict[str, Ran]:
+        """The latest starts of these schedules, by their ids."""
+        ...
+
+    async def started(self, schedule: str, ran: Ran) -> None:
+        """Keep the start of a schedule's tick."""
+        ...
+
+
+class Schedules(Ticks, Protocol):
+    """The schedules in the broker."""
+
+    async def present(self) -> list[Present]:
+        """All schedules that repeat or wait for an occurrence, also those that are not ours."""
+        ...
+
+    async def remove(self, present: Present) -> bool:
+        """Remove the very schedule that was seen; False if another is in its place."""
+        ...
+
+    async def marks(self) -> dict[str, Mark]:
+        """What is kept of schedules, by their ids."""
+        ...
+
+    async def mark(self, schedule: str, mark: Mark) -> None:
+        """Keep this of a schedule."""
         ...
 
 

@@ -17,6 +17,7 @@ from natsume.enums import Priority, Size
 from natsume.exceptions import UnknownActor, UsageError
 from natsume.inject import Plan, make_plan
 from natsume.model.subject import Lane
+from natsume.periodic import Periodic, flaws_of, periodic_of
 from natsume.retry_policies import RetryPolicyBase
 
 PREFIX = "natsume"
@@ -37,6 +38,7 @@ class Actor:
     drop_on_shutdown: bool
     plan: Plan
     needs_locks: bool
+    periodic: Periodic | None = None
     events: tuple[str, ...] = ()
     events_from: str = "now"
 
@@ -125,6 +127,7 @@ def make_actor(name: str, cls: Any) -> Actor:
         drop_on_shutdown=bool(cls.drop_on_shutdown),
         plan=make_plan(name, cls.execute),
         needs_locks=cls.execution_locks is not BaseTask.execution_locks,
+        periodic=periodic_of(cls),
         events=tuple(declared(cls, "events")),
         events_from=declared(cls, "events_from"),
     )

@@ -1,6 +1,7 @@
 """The diagram in the docs is drawn from the table: every rule over representative inputs."""
 
 from collections import defaultdict
+from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Final
@@ -11,10 +12,12 @@ from natsume.core import events as ev
 from natsume.core import phases as at
 from natsume.core.attempt import TABLE, step
 from natsume.core.delivery import Delivery, Rules
-from natsume.enums import Priority, Size
+from natsume.core.tick import TickRules
+from natsume.enums import CatchUp, Overlap, Priority, Size
 from natsume.model.record import Done, Failed, Failure, History, Started
 from natsume.model.subject import Lane
 from natsume.model.task import Fault, Reason, State, Task
+from natsume.model.tick import ScheduleKey
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "explanation" / "states.md"
 REGENERATE: Final = "python -m tests.core.test_state_diagram"
@@ -26,17 +29,22 @@ _RULES: Final = Rules("app:Fit", _LANE)
 _DONE: Final = Done("t", "app:Fit", State.COMPLETED, "n", "w", 1, 0.0, 0.0)
 _FAILED: Final = Failed("t", "app:Fit", 1, Failure("E", "no"), "w", 0.0, 0.0, 1.0, 1)
 _STARTED: Final = Started("t", "app:Fit", 1, "w", 0.0)
+_TICK: Final = replace(_TASK, id=ScheduleKey("app:Fit").tick(datetime.fromtimestamp(60, UTC)), schedule='{"every":60}')
+_SKIPS: Final = replace(_RULES, ticks=TickRules(CatchUp.SKIP, overlap=Overlap.SKIP))
 _RUN: Final = at.Running("me", mark=1, crashes=1)
 _LOST: Final = replace(_RUN, lost=True)
 
-_DELIVERIES: Final = [Delivery(_TASK, b"", 1, delivered) for delivered in (1, 2)]
-_RULE_SETS: Final = [_RULES, replace(_RULES, lane=_OTHER), replace(_RULES, drop_on_shutdown=True)]
+_DELIVERIES: Final = [Delivery(_TASK, b"", 1, delivered) for delivered in (1, 2)] + [
+    Delivery(_TICK, b"", 1, stored_at=99.0)
+]
+_RULE_SETS: Final = [_RULES, _SKIPS, replace(_RULES, lane=_OTHER), replace(_RULES, drop_on_shutdown=True)]
 _PHASES: Final[list[at.Phase]] = [
     at.Buffered(),
     at.Locking("me", suspect=False),
     at.Locking("me", suspect=True),
     at.Checking("me"),
     at.Checking("me", alone=True),
+    at.Skipping("me", "late"),
     at.Isolating("me"),
     at.Marking("me", 1),
     _RUN,

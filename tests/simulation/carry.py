@@ -104,11 +104,12 @@ class Carry:
         if self._acquire(run, run.actor.keys):
             return ev.Locked()
         self._release_locks(run, do.ReleaseLocks())
-        return ev.LockRefused(self._world.now)
+        holders = [lock.task for key in run.actor.keys if (lock := self._world.locks.get(key)) is not None]
+        return ev.LockRefused(self._world.now, holders[0] if holders else "", self._world.now)
 
     def _acquire(self, run: Run, keys: Sequence[str]) -> bool:
         for key in keys:
-            lock = self._world.acquire(key, run.nonce)
+            lock = self._world.acquire(key, run.nonce, run.delivery.task.id)
             if lock is None:
                 return False
             had = run.leases.get(key)

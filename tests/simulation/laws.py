@@ -216,6 +216,8 @@ class Laws:
             return
         if actor.kind == "failing" and done.state is State.FAILED and done.attempt == actor.retries_max + 1:
             return
+        if actor.kind == "tick" and done.state is State.CANCELLED:
+            return
         if actor.kind not in {"poison", "failing", "stray"} and done.state is State.COMPLETED:
             return
         how = f"{done.id}, {actor.kind}, ended {done.state} ({letter}) at {done.attempt}"

@@ -1,19 +1,24 @@
 """What a world is made of: its tasks and what their actors do when they run."""
 
+from datetime import UTC, datetime
 from random import Random
 
 import msgspec
+from msgspec.structs import replace
 
 from natsume.core.delivery import Rules
-from natsume.enums import Priority, Size
+from natsume.core.tick import TickRules
+from natsume.enums import Overlap, Priority, Size
 from natsume.model.subject import Lane
 from natsume.model.task import Task
+from natsume.model.tick import ScheduleKey
+from natsume.schedules import IntervalSeconds
 
 CRASHES_MAX = 3
 LANE = Lane(Priority.NORMAL, Size.SMALL)
 OTHER_LANE = Lane(Priority.BACKGROUND, Size.SMALL)
 
-KINDS = ("plain", "plain", "flaky", "failing", "snoozing", "poison", "misplaced", "rare", "stray")
+KINDS = ("plain", "tick", "flaky", "failing", "snoozing", "poison", "misplaced", "rare", "stray")
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -29,7 +34,8 @@ class Actor(msgspec.Struct, frozen=True):
 
     def rules(self, worker: str) -> Rules:
         """What its worker tells the table."""
-        return Rules(self.name, LANE, self.dlq_eligible, self.drop_on_shutdown, CRASHES_MAX, worker=worker)
+        rules = Rules(self.name, LANE, self.dlq_eligible, self.drop_on_shutdown, CRASHES_MAX, worker=worker)
+        return replace(rules, ticks=TickRules(overlap=Overlap.SKIP)) if self.kind == "tick" else rules
 
     def known_to(self, number: int) -> bool:
         """Whether the worker with this number knows it."""
@@ -68,5 +74,9 @@ def draw(rng: Random) -> Scenario:
         actors[actor.name] = actor
         lane = OTHER_LANE if kind == "misplaced" else LANE
         delay_s = rng.choice((0.0, 0.0, 0.0, 0.0, 3.0))
-        tasks.append((Task(f"t{number}", actor.name, lane, b"{}"), delay_s))
+        task = Task(f"t{number}", actor.name, lane, b"{}")
+        if kind == "tick":
+            due = datetime.fromtimestamp(60 * number, UTC)
+            task = replace(task, id=ScheduleKey(actor.name).tick(due), schedule=IntervalSeconds(60).text)
+        tasks.append((task, delay_s))
     return Scenario(tuple(tasks), actors, rng.randint(2, 3), rng.randint(1, 3))

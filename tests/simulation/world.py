@@ -41,6 +41,7 @@ class Lock(msgspec.Struct):
     token: int
     revision: int
     until: float
+    task: str = ""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -144,14 +145,14 @@ class World(Records):
 
     # locks
 
-    def acquire(self, key: str, holder: str) -> Lock | None:
+    def acquire(self, key: str, holder: str, task: str) -> Lock | None:
         """Take a lock if it is free or this holder's; None if another has it."""
         lock = self.locks.get(key)
         if lock is not None and lock.until > self.now and lock.holder != holder:
             return None
         self._last_revision += 1
         token = lock.token if lock is not None and lock.until > self.now else self._last_revision
-        mine = Lock(holder, token, self._last_revision, self.now + LEASE_S)
+        mine = Lock(holder, token, self._last_revision, self.now + LEASE_S, task)
         self.locks[key] = mine
         return mine
 

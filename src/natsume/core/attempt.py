@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from natsume.core import effects as do
 from natsume.core import events as ev
-from natsume.core import outcome
+from natsume.core import outcome, tick
 from natsume.core import phases as at
 from natsume.core.delivery import Delivery, Rules, may_have_started
 from natsume.model.limits import UNKNOWN_OFFERS_MAX
@@ -54,6 +54,11 @@ def _opened(_: at.Buffered, delivery: Delivery, rules: Rules, event: ev.Opened) 
     if delivery.task.lane != rules.lane:
         moved = outcome.moved(delivery.task, rules.lane)
         return at.Forwarding(moved), (do.Forward(moved),)
+    if event.not_before > event.at:
+        return _arm(outcome.snoozed(delivery.task), event.not_before)
+    late = tick.fired_late(delivery.task, rules.ticks, delivery.stored_at)
+    if late is not None:
+        return at.Skipping(event.nonce, late), _LOOK_UP
     if event.locks:
         return at.Locking(event.nonce, event.suspect), _TAKE_LOCKS
     if event.suspect:
@@ -78,10 +83,32 @@ def _locked(phase: at.Locking, _d: Delivery, _r: Rules, _e: ev.Locked) -> Step:
 
 
 @_row(at.Locking, ev.LockRefused)
-def _lock_refused(_: at.Locking, delivery: Delivery, _r: Rules, event: ev.LockRefused) -> Step:
-    """Waiting costs no attempt and no slot."""
+def _lock_refused(phase: at.Locking, delivery: Delivery, rules: Rules, event: ev.LockRefused) -> Step:
+    """Waiting costs no attempt and no slot; of a schedule's ticks one waits."""
     task = delivery.task
+    overlaps = tick.refused(task, rules.ticks, event.holder, event.since)
+    if overlaps is not None:
+        return at.Skipping(phase.nonce, overlaps), _LOOK_UP
     return _arm(outcome.waiting(task), event.at + outcome.wait_s(task.waits))
+
+
+@_row(at.Skipping, ev.LookedUp)
+def _skip(phase: at.Skipping, delivery: Delivery, rules: Rules, event: ev.LookedUp) -> Step:
+    """Another copy of it may run or have run: only a tick that never started is skipped."""
+    history, task = event.history, delivery.task
+    if history.done is not None:
+        return _CLOSE
+    if history.failed is not None:
+        return _arm(outcome.next_attempt(task, history.failed), history.failed.next_at)
+    if history.started is not None:
+        return _arm(outcome.waiting(task), event.at + outcome.wait_s(task.waits))
+    return _commit(outcome.skipped(delivery, rules.worker, phase.nonce, phase.sentence, event.at))
+
+
+@_row(at.Skipping, ev.Uncertain)
+def _skip_uncertain(phase: at.Skipping, _d: Delivery, _r: Rules, _e: ev.Uncertain) -> Step:
+    """The records know."""
+    return phase, _LOOK_UP
 
 
 @_row(at.Checking, ev.LookedUp)
@@ -95,6 +122,9 @@ def _looked_up(phase: at.Checking, delivery: Delivery, rules: Rules, event: ev.L
     started = history.started
     if started is not None and started.nonce == phase.nonce:
         return at.Running(phase.nonce, history.started_seq, started.crashes), _EXECUTE
+    stood_for = tick.covered(delivery.task, rules.ticks, event.ran, event.at) if started is None else None
+    if stood_for is not None:
+        return _commit(outcome.skipped(delivery, rules.worker, phase.nonce, stood_for, event.at))
     crashes = started.crashes if started is not None else 0
     if crashes >= rules.crashes_max:
         fault = Fault(Reason.CRASHED, f"its worker died {crashes} times while the task ran")
@@ -164,7 +194,7 @@ def _raised(phase: at.Running, delivery: Delivery, rules: Rules, event: ev.Raise
 def _snoozed(phase: at.Running, delivery: Delivery, rules: Rules, event: ev.Snoozed) -> Step:
     """The attempt goes on later: a mark of its start is taken back, for it was no crash."""
     phase_after, effects = _arm(outcome.snoozed(delivery.task), event.until)
-    return phase_after, _unmark(phase, delivery, rules, event.until) + effects
+    return phase_after, _unmark(phase, delivery, rules, event.at) + effects
 
 
 @_row(at.Running, ev.Interrupted)
@@ -246,5 +276,5 @@ def _run_again(run: at.Running, delivery: Delivery, rules: Rules, now: float) ->
 def _unmark(run: at.Running, delivery: Delivery, rules: Rules, now: float) -> tuple[do.Effect, ...]:
     if not run.mark:
         return ()
-    record = outcome.start(delivery.task, rules.worker, now, "", run.crashes - 1)
+    record = replace(outcome.start(delivery.task, rules.worker, now, "", run.crashes - 1), ended=True)
     return (do.Unmark(record, run.mark),)

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from natsume.core.tick import TickRules
 from natsume.model.subject import Lane
 from natsume.model.task import Fault, Task
 
@@ -21,6 +22,7 @@ class Delivery(msgspec.Struct):
     fault: Fault | None = None
     headers: bytes = b""
     subject: str = ""
+    stored_at: float = 0.0
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -33,6 +35,7 @@ class Rules(msgspec.Struct, frozen=True):
     crashes_max: int = 3
     ack_wait_s: float = 30.0
     worker: str = ""
+    ticks: TickRules = TickRules()
 
 
 def is_suspect(delivery: Delivery, boot_mark: int) -> bool:

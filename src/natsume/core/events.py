@@ -9,13 +9,17 @@ from natsume.model.task import Fault, Reason
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """A slot is free for it; `fault` says why it cannot be run, `suspect` that it may have run."""
+    """A slot is free for it; `fault` says why it cannot be run, `suspect` that it may have run.
+
+    `not_before` is when a tick with jitter may start.
+    """
 
     at: float
     nonce: str
     suspect: bool = False
     locks: bool = False
     fault: Fault | None = None
+    not_before: float = 0.0
 
 
 class Locked(msgspec.Struct, frozen=True):
@@ -23,16 +27,19 @@ class Locked(msgspec.Struct, frozen=True):
 
 
 class LockRefused(msgspec.Struct, frozen=True):
-    """Another holds a lock that it needs; none is held now."""
+    """Another holds a lock that it needs, since then; none is held now."""
 
     at: float
+    holder: str = ""
+    since: float = 0.0
 
 
 class LookedUp(msgspec.Struct, frozen=True):
-    """The records were read."""
+    """The records were read; `ran` is, for a tick, which one of its schedule started last, and when."""
 
     at: float
     history: History
+    ran: tuple[str, float] | None = None
 
 
 class Isolated(msgspec.Struct, frozen=True):
@@ -74,6 +81,7 @@ class Snoozed(msgspec.Struct, frozen=True):
     """The actor asked to run again at `until`, which counts as no attempt."""
 
     until: float
+    at: float = 0.0
 
 
 class Interrupted(msgspec.Struct, frozen=True):

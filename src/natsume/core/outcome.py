@@ -67,6 +67,13 @@ def dead(delivery: Delivery, worker: str, nonce: str, fault: Fault, at: float, c
     )
 
 
+def skipped(delivery: Delivery, worker: str, nonce: str, sentence: str, at: float) -> Done:
+    """The done record of a tick that does not run, and why."""
+    rules = Rules(delivery.task.actor, delivery.task.lane, worker=worker)
+    end = completed(delivery, rules, nonce, Returned(at, at, b"null"))
+    return msgspec.structs.replace(end, state=State.CANCELLED, failure=Failure("Skipped", sentence), discarded=True)
+
+
 def dropped(delivery: Delivery, rules: Rules, nonce: str, started_at: float, at: float) -> Done:
     """The done record of a task that a shutdown interrupted and that is not to run again."""
     end = completed(delivery, rules, nonce, Returned(started_at, at, b"null"))

@@ -24,6 +24,13 @@ class Checking(msgspec.Struct, frozen=True):
     alone: bool = False
 
 
+class Skipping(msgspec.Struct, frozen=True):
+    """A tick that is not to run, for this reason, if it has not started."""
+
+    nonce: str
+    sentence: str
+
+
 class Isolating(msgspec.Struct, frozen=True):
     """It waits until it is alone in its worker."""
 
@@ -79,5 +86,16 @@ class Closed(msgspec.Struct, frozen=True):
 
 
 Phase = (
-    Buffered | Locking | Checking | Isolating | Marking | Running | Committing | Failing | Arming | Forwarding | Closed
+    Buffered
+    | Locking
+    | Checking
+    | Skipping
+    | Isolating
+    | Marking
+    | Running
+    | Committing
+    | Failing
+    | Arming
+    | Forwarding
+    | Closed
 )

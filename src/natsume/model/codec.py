@@ -35,6 +35,7 @@ _TEXTS: Final = {
     b"natsume-root": "root",
     b"natsume-join": "join",
     b"natsume-after": "after",
+    b"natsume-schedule": "schedule",
     b"traceparent": "trace",
 }
 _SHOWN: Final = {name: name if name == b"traceparent" else name.title() for name in (*_COUNTS, *_TEXTS)}
@@ -81,7 +82,7 @@ def task_headers(task: Task, *, resent: bool = False) -> bytes:
 
 def _is_plain(task: Task) -> bool:
     family = task.parent or task.root or task.join or task.after
-    return not (family or task.owner or task.tenant or task.labels or task.trace)
+    return not (family or task.owner or task.tenant or task.labels or task.trace or task.schedule)
 
 
 @lru_cache(maxsize=256)
@@ -117,6 +118,15 @@ def decode(lane: Lane, actor: str | None, derived_id: str, headers: bytes | None
 
 def _read(headers: bytes, known: dict[str, object], seen: set[bytes]) -> None:
     for line in headers[10:-4][: limits.HEADERS_MAX].split(b"\r\n"):
+def header(headers: bytes, name: bytes) -> str:
+    """The value of one header, by its name in lower case; empty if it is not there."""
+    for line in headers[10:-4].split(b"\r\n"):
+        key, _, value = line.partition(b":")
+        if key.strip().lower() == name:
+            return value.strip().decode("utf-8", "replace")
+    return ""
+
+
         name, _, value = line.partition(b":")
         name = name.strip().lower()
         seen.add(name)

@@ -112,3 +112,15 @@ BUFFER_AHEAD_S: Final = 0.02
 
 BUFFER_PATIENCE_S: Final = 1.0
 """A buffered task that could not start for so long is given back."""
+
+TICK_LATE_S: Final = 1.0
+"""A tick that the broker fires so much after it was due was missed; the server's own grain is 0.3 s."""
+
+CATCH_UP_WINDOW_MAX_S: Final = 3600.0
+"""The oldest tick that may be made up: of an older one the records no longer say whether it ran."""
+
+TICKS_MADE_UP_MAX: Final = 1000
+"""Ticks of one schedule that are made up at once; of more, the latest."""
+
+RECONCILE_S: Final = 10.0
+"""How often a conductor compares the schedules in the broker with what they should be."""

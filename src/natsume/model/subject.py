@@ -20,6 +20,8 @@ _ID = re.compile(r"[A-Za-z0-9_=-]+")
 _UNSAFE_BYTE = re.compile(rb"[^A-Za-z0-9_-]")
 _ESCAPE = re.compile(rb"=([0-9A-F]{2})")
 _ACTOR_TOKENS = 5
+_CRON_TOKENS = 4
+_UNDERSCORE = "=5F"  # a VO of this name; alone it stands for none
 
 
 class Lane(str):
@@ -157,6 +159,23 @@ def event(event_type: str) -> str:
 def event_consumer(actor: str) -> str:
     """The durable consumer on EVENTS that an actor's tasks come from."""
     return encode(actor)
+
+
+def cron(actor: str, instance: str, vo: str | None) -> str:
+    """Where the schedule of an actor's instance lies, for one VO or none."""
+    group, _, name = actor.partition(":")
+    tokens = (group, name, instance)
+    return ".".join(("cron", *map(encode, tokens), "_" if vo is None else _UNDERSCORE if vo == "_" else encode(vo)))
+
+
+def parse_cron(subject: str) -> tuple[str, str, str | None]:
+    """The actor, the instance and the VO that `cron` was given; ValueError if it has written no such subject."""
+    kind, *tokens = subject.split(".")
+    if kind != "cron" or len(tokens) != _CRON_TOKENS:
+        raise ValueError(f"{subject!r} is not where a schedule lies")
+    group, name, instance = map(decode, tokens[:3])
+    vo = tokens[3]
+    return f"{group}:{name}", instance, None if vo == "_" else "_" if vo == _UNDERSCORE else decode(vo)
 
 
 def lock_key(object_type: str, *keys: str) -> str:

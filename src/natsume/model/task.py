@@ -13,7 +13,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     `join` and `member` say where its end counts, `after` of which join it is the callback.
 
     `attempt` counts tries, `hop` publishes of this task (never reused, so that schedules do not
-    collide), `waits` refused locks, `offers` how often no worker knew the actor.
+    collide), `waits` refused locks, `offers` how often no worker knew the actor. `schedule` is that of a tick.
     """
 
     id: str
@@ -35,6 +35,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     after: str | None = None
     trace: str | None = None
     labels: dict[str, str] | None = None
+    schedule: str | None = None
 
 
 class Reason(StrEnum):

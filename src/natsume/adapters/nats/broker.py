@@ -20,6 +20,8 @@ from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
 from natsume.adapters.nats.pull import Arrived, Pulls
 from natsume.adapters.nats.records import StreamRecords
 from natsume.adapters.nats.request import requests
+from natsume.adapters.nats.schedules import BUCKET as SCHEDULES_BUCKET
+from natsume.adapters.nats.schedules import StreamSchedules
 from natsume.adapters.nats.wire import Wire
 from natsume.exceptions import BrokerError
 from natsume.model.subject import EVENTS, RECORDS, TASKS, Lane, kv
@@ -57,6 +59,8 @@ class Broker:
         self.inquiries = StreamInquiries(wire, self._records_reader, self._tasks_reader)
         self.leases = KvLeases(self.publisher, self._locks_reader, self.request)
         self.config = KvConfig(wire, self.publisher)
+        self._config_reader = DirectReader(wire, f"KV_{SCHEDULES_BUCKET}")
+        self.schedules = StreamSchedules(self.publisher, self._tasks_reader, self._config_reader, self.request)
         self.boot_mark = self.records_mark = self.events_mark = EVERYTHING_IS_SUSPECT
         self._offset_s = 0.0
         self._created = "0"
@@ -138,7 +142,7 @@ class Broker:
         return mark
 
     def _on_lost(self) -> None:
-        self.boot_mark = self.records_mark = EVERYTHING_IS_SUSPECT
+        self.boot_mark = self.records_mark = self.events_mark = EVERYTHING_IS_SUSPECT
         _log.warning("the connection to the broker is lost; reconnecting")
 
     def _on_restored(self) -> None:

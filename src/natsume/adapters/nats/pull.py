@@ -9,6 +9,7 @@ from nats import errors
 from natsume.adapters.nats.standing import StandingPull, ack_numbers
 from natsume.adapters.nats.wire import Wire
 from natsume.core.delivery import Delivery
+from natsume.core.tick import identified
 from natsume.model import codec
 from natsume.model.subject import TASKS, Lane, parse_ready
 
@@ -68,8 +69,9 @@ class Pulls:
         lane, actor, text = known
         delivered, sequence, stamp = ack_numbers(reply)
         envelope = codec.decode(lane, actor, f"at-{self._created}-{sequence}-{stamp}", headers, body)
+        task = identified(envelope.task, headers) if envelope.fired and headers else envelope.task
         delivery = Delivery(
-            envelope.task,
+            task,
             reply,
             sequence,
             delivered,
@@ -78,5 +80,6 @@ class Pulls:
             envelope.fault,
             headers or b"",
             text,
+            stamp / 1e9,
         )
         self._arrived(delivery)

@@ -1,0 +1,125 @@
+"""Schedules in TASKS, and what is kept of them in the bucket `config` (ports Schedules and Ticks)."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from natsume import schedules
+from natsume.adapters.nats.direct import DirectReader, Stored
+from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
+from natsume.adapters.nats.request import Request
+from natsume.exceptions import BrokerError, UsageError
+from natsume.model.codec import timestamp
+from natsume.model.limits import START_TTL_S
+from natsume.model.subject import TASKS, kv
+from natsume.model.tick import Entry, Mark, Present, Ran, parse_subject
+
+BUCKET: Final = "config"
+_PAGE: Final = 500
+_FENCE: Final = "Nats-Expected-Last-Subject-Sequence: {}\r\n"
+_RAN_TTL: Final = b"Nats-TTL: %ds\r\n" % START_TTL_S
+_DELETE: Final = f"$JS.API.STREAM.MSG.DELETE.{TASKS}"
+_NAMES: Final = f"$JS.API.STREAM.INFO.{TASKS}"
+
+
+class StreamSchedules:
+    """The schedules of one broker."""
+
+    def __init__(self, publisher: Publisher, tasks: DirectReader, marks: DirectReader, request: Request) -> None:
+        self._publisher = publisher
+        self._tasks = tasks
+        self._marks = marks
+        self._request = request
+
+    async def present(self) -> list[Present]:
+        """All schedules that repeat or wait for an occurrence, also those that are not ours."""
+        names: list[str] = []
+        while True:
+            query = msgspec.json.encode({"subjects_filter": "cron.>", "offset": len(names)})
+            state = msgspec.json.decode(await self._request(_NAMES, query)).get("state", {})
+            page = list(state.get("subjects") or ())
+            names += page
+            if not page or len(names) >= state.get("num_subjects", 0):
+                break
+        found: list[Present] = []
+        for at in range(0, len(names), _PAGE):
+            found += map(_present, await self._tasks.last(names[at : at + _PAGE]))
+        return found
+
+    async def put(self, entry: Entry, expected: int) -> bool:
+        """Store a schedule if the last one on its subject is still this, 0 for none; whether it is stored."""
+        try:
+            await self._publisher.publish(entry.subject.encode(), _headers(entry, expected), entry.body)
+        except BrokerError as error:
+            if error.code != WRONG_LAST_SEQUENCE:
+                raise
+            return False
+        return True
+
+    async def remove(self, present: Present) -> bool:
+        """Remove the very schedule that was seen; False if another is in its place."""
+        answer = await self._request(_DELETE, b'{"seq":%d,"no_erase":true}' % present.sequence)
+        return b'"success":true' in answer.replace(b" ", b"")
+
+    async def marks(self) -> dict[str, Mark]:
+        """What is kept of schedules, by their ids."""
+        prefix = kv(BUCKET, "schedule.")
+        found = await self._read(f"{prefix}*")
+        return {one.subject.removeprefix(prefix): msgspec.json.decode(one.body, type=Mark) for one in found}
+
+    async def mark(self, schedule: str, mark: Mark) -> None:
+        """Keep this of a schedule."""
+        await self._publisher.publish(kv(BUCKET, f"schedule.{schedule}").encode(), b"", msgspec.json.encode(mark))
+
+    async def ran(self, keys: Sequence[str]) -> dict[str, Ran]:
+        """The latest starts of these schedules, by their ids."""
+        prefix, latest = kv(BUCKET, "ran."), {}
+        for at in range(0, len(keys), _PAGE):
+            for one in await self._marks.last([prefix + key for key in keys[at : at + _PAGE]]):
+                if one.body:
+                    latest[one.subject.removeprefix(prefix)] = msgspec.json.decode(one.body, type=Ran)
+        return latest
+
+    async def started(self, schedule: str, ran: Ran) -> None:
+        """Keep the start of a schedule's tick."""
+        await self._publisher.publish(kv(BUCKET, f"ran.{schedule}").encode(), _RAN_TTL, msgspec.json.encode(ran))
+
+    async def _read(self, pattern: str) -> list[Stored]:
+        return [one for one in await self._marks.last([pattern]) if one.body]
+
+
+def _headers(entry: Entry, expected: int) -> bytes:
+    """The header lines: what the server reads of a schedule, and what it passes on to the ticks."""
+    schedule = schedules.parse(entry.text)
+    expression = schedule.server_text
+    if entry.due is not None:
+        expression = f"@at {timestamp(entry.due.timestamp())}"
+    assert expression is not None, f"{entry.key.name} is armed for one occurrence at a time"
+    head = _FENCE.format(expected) + f"Nats-Schedule: {expression}\r\nNats-Schedule-Target: {entry.target}\r\n"
+    if entry.due is None and schedule.server_zone is not None:
+        head += f"Nats-Schedule-Time-Zone: {schedule.server_zone}\r\n"
+    if entry.key.vo is not None:
+        head += f"Natsume-Tenant: {entry.key.vo}\r\n"
+    head += f"Natsume-Schema: 1\r\nNatsume-Schedule: {entry.text}\r\nNatsume-Generation: {entry.generation:.6f}\r\n"
+    return head.encode()
+
+
+def _present(stored: Stored) -> Present:
+    at = datetime.fromisoformat(stored.at).timestamp() if stored.at else 0.0
+    return Present(stored.subject, stored.sequence, at, _entry(stored))
+
+
+def _entry(stored: Stored) -> Entry | None:
+    """The schedule in a message; None if it is not as we write it."""
+    text, target = stored.headers.get("Natsume-Schedule"), stored.headers.get("Nats-Schedule-Target")
+    if not text or not target:
+        return None
+    try:
+        key, due = parse_subject(stored.subject)
+        schedules.parse(text)
+        generation = float(stored.headers.get("Natsume-Generation", 0))
+    except (ValueError, UsageError):
+        return None
+    return Entry(key, text, target, stored.body, generation, due)
