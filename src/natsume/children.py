@@ -1,6 +1,8 @@
 """What `schedule()` does inside a task: children are collected, and follow from its commit."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 import msgspec
@@ -33,14 +35,17 @@ class Children:
         self.chunks = 0
         self.collected: list[Child] = []
         self.groups: list[Group] = []
+        # A group's indices are in a row, and chunks in their order, also where a task gathers several calls.
+        self._turn = asyncio.Lock()
 
     async def schedule(self, task: object, *, at: datetime | None, labels: Mapping[str, str] | None, now: bool) -> str:
         """Take a child; it becomes visible with the parent's commit, or at once with `now`."""
-        child = self._child(task, at, labels)
+        async with self._turn, self._whole_or_not():
+            child = self._child(task, at, labels)
+            if not now:
+                await self._collect(child)
         if now:
             await self._submit(self._task(child), child.at)
-        else:
-            await self._collect(child)
         return child.id
 
     async def spawn_with_callback(
@@ -52,6 +57,10 @@ class Children:
         when: When = When.ALL_SUCCEEDED,
     ) -> str:
         """Take children and what is to run once after all of them; the id of their join."""
+        async with self._turn, self._whole_or_not():
+            return await self._spawn(children, callback, on_failure, when)
+
+    async def _spawn(self, children: Iterable[object], callback: object, on_failure: object | None, when: When) -> str:
         join, first = child_id(self._parent.id, f"join-{len(self.groups)}"), self._count
         for member, task in enumerate(children):
             await self._collect(replace(self._child(task, None, None), join=join, member=member))
@@ -61,6 +70,22 @@ class Children:
         alarm = self._callback(on_failure, join, "failure") if on_failure is not None else None
         self._add(Group(join, total, first, self._callback(callback, join, "callback"), alarm, when))
         return join
+
+    @asynccontextmanager
+    async def _whole_or_not(self) -> AsyncIterator[None]:
+        """Forget what a call that raises has taken, so that a task that catches it commits none of it.
+
+        A chunk that it wrote is named by no record, or written over under its number.
+        """
+        counts = self._count, self._size, self._groups_size, self.chunks
+        collected, length = self.collected, len(self.collected)
+        try:
+            yield
+        except BaseException:
+            del collected[length:]
+            self.collected = collected
+            self._count, self._size, self._groups_size, self.chunks = counts
+            raise
 
     def _add(self, group: Group) -> None:
         self._groups_size += len(msgspec.json.encode(group))
@@ -79,6 +104,8 @@ class Children:
 
     def _child(self, task: object, at: datetime | None, labels: Mapping[str, str] | None) -> Child:
         actor = self._registry.of(task)
+        if actor.unique is not None:
+            raise UsageError(f"{actor.name} is unique, which children cannot be yet: submit it through a client")
         child = Child(
             child_id(self._parent.id, self._count),
             actor.name,

@@ -1,19 +1,200 @@
-"""What follows from a done record, as values: joins to open, tasks to submit, an arrival to count.
+"""What follows from done records: the joins that they open, the tasks that they submit, the arrivals that they are.
 
-Joins come before children, so that no member can arrive where nothing counts it.
+Laws, each held by the simulation: joins come before children, so that no member arrives where nothing
+counts it; a callback is submitted before its join says so; a record is acknowledged last. Any prefix
+of a reaction followed by the same reaction from its beginning is safe.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
-from natsume.core.join import Arrival, Join
-from natsume.model.record import Child, Done
+from natsume.core.join import Arrival, Join, arrive, failure_is_due, is_due
+from natsume.model.record import Child, Chunk, Done
 from natsume.model.subject import parse_lane
 from natsume.model.task import State, Task
 
 Due = tuple[Task, float | None]
 """A task and when it is due, in Unix seconds; None for now."""
+
+
+class OpenJoins(msgspec.Struct, frozen=True):
+    """Store these joins, unless they are there."""
+
+    joins: tuple[Join, ...]
+
+
+class ReadChunk(msgspec.Struct, frozen=True):
+    """Read a chunk that the done record of this run names. Answered with it, or None."""
+
+    id: str
+    nonce: str
+    number: int
+
+
+class MissChunk(msgspec.Struct, frozen=True):
+    """A chunk is not there: begin again, or, where `again` says that this has been done, tell and go on."""
+
+    id: str
+    number: int
+    again: bool
+
+
+class Submit(msgspec.Struct, frozen=True):
+    """Store tasks on their lanes; `resent` ones are looked up before they run."""
+
+    tasks: tuple[Task, ...]
+    resent: bool
+
+
+class Arm(msgspec.Struct, frozen=True):
+    """Store a task to be delivered at a time."""
+
+    task: Task
+    at: float
+
+
+class Extend(msgspec.Struct, frozen=True):
+    """Say of the record at this place of the batch that it is still being dealt with."""
+
+    place: int
+
+
+class ReadJoins(msgspec.Struct, frozen=True):
+    """Read joins. Answered with those that there are and their revisions, by id."""
+
+    ids: tuple[str, ...]
+
+
+class UpdateJoin(msgspec.Struct, frozen=True):
+    """Store a join over this revision. Answered with the new one, or None if it has changed meanwhile."""
+
+    join: Join
+    revision: int
+
+
+class MissJoin(msgspec.Struct, frozen=True):
+    """A join is not there, and so many arrivals lead nowhere."""
+
+    id: str
+    arrivals: int
+
+
+class PurgeChunks(msgspec.Struct, frozen=True):
+    """Remove the chunks of all runs of a task: their children are submitted, or never will be."""
+
+    id: str
+
+
+class Acknowledge(msgspec.Struct, frozen=True):
+    """Say of the record at this place of the batch that all that follows from it is stored."""
+
+    place: int
+
+
+Effect = (
+    OpenJoins
+    | ReadChunk
+    | MissChunk
+    | Submit
+    | Arm
+    | Extend
+    | ReadJoins
+    | UpdateJoin
+    | MissJoin
+    | PurgeChunks
+    | Acknowledge
+)
+Reaction = Generator[Effect, Any, None]
+"""Effects in order, each sent the answer to it; whoever gets no answer begins a new one, `again`."""
+
+_Arrivals = dict[str, list[Arrival]]
+
+
+def react(batch: Sequence[Done | None], suspect: Callable[[int], bool], *, again: bool) -> Reaction:
+    """What follows from a batch of records; None stands for one that cannot be read.
+
+    `suspect` says of a place, whenever it is asked, whether another may have reacted to that record.
+    """
+    arrivals: _Arrivals = {}
+    for place, done in enumerate(batch):
+        if done is None:
+            continue
+        if done.groups:
+            joins = joins_of(done)
+            yield OpenJoins(tuple(joins))
+            arrivals.update((join.id, []) for join in joins if not join.total)
+        yield from _submit_children(place, done, suspect, again)
+        arrival = arrival_of(done)
+        if arrival is not None:
+            arrivals.setdefault(arrival.join, []).append(arrival)
+    yield from _fold(arrivals)
+    for place, done in enumerate(batch):
+        if done is not None and done.chunks:
+            yield PurgeChunks(done.id)
+        yield Acknowledge(place)
+
+
+def _submit_children(place: int, done: Done, suspect: Callable[[int], bool], again: bool) -> Reaction:
+    for number in range(done.chunks):
+        chunk: Chunk | None = yield ReadChunk(done.id, done.nonce, number)
+        if chunk is None:
+            # Purged after a reaction that was not acknowledged, or gone for good: it must not hold up others.
+            yield MissChunk(done.id, number, again)
+            continue
+        yield from _submit(tasks_of(done, chunk.children), lambda: again or suspect(place))
+        yield Extend(place)
+    yield from _submit(tasks_of(done, done.children), lambda: again or suspect(place))
+
+
+def _submit(tasks: Iterable[Due], resent: Callable[[], bool]) -> Reaction:
+    ready = []
+    for task, due in tasks:
+        if due is None:
+            ready.append(task)
+        else:
+            yield Arm(task, due)
+    if ready:
+        yield Submit(tuple(ready), resent())
+
+
+def _fold(arrivals: _Arrivals) -> Reaction:
+    """One compare-and-set a join, however many members arrived; again where another was faster."""
+    waiting = dict(arrivals)
+    while waiting:
+        found: dict[str, tuple[Join, int]] = yield ReadJoins(tuple(waiting))
+        for join_id in list(waiting):
+            if join_id not in found:
+                yield MissJoin(join_id, len(waiting.pop(join_id)))
+            elif (yield from _fold_one(*found[join_id], waiting[join_id])):
+                del waiting[join_id]
+
+
+def _fold_one(join: Join, revision: int, arrivals: list[Arrival]) -> Generator[Effect, Any, bool]:
+    """Count, then fire: a complete join that has not fired does, also where nothing new arrived."""
+    after = arrive(join, arrivals)
+    if after != join:
+        counted: int | None = yield UpdateJoin(after, revision)
+        if counted is None:
+            return False
+        revision = counted
+    told = after
+    # A crash between the callback and its flag repeats the callback, under the id that it had.
+    if failure_is_due(after):
+        assert after.on_failure is not None
+        yield from _call(after, after.on_failure)
+        told = replace(told, failure_told=True)
+    if is_due(after):
+        yield from _call(after, after.callback)
+        told = replace(told, fired=True)
+    return told == after or (yield UpdateJoin(told, revision)) is not None
+
+
+def _call(join: Join, callback: Child) -> Reaction:
+    # Another reactor may have sent it already: as resent it is looked up before it runs.
+    yield from _submit([callback_of(join, callback)], lambda: True)
 
 
 def joins_of(done: Done) -> list[Join]:

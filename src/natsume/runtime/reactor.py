@@ -6,15 +6,15 @@ that brings it again, and then everything is sent as resent, under the ids that 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from typing import Final
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final
 
-from msgspec.structs import replace
-
-from natsume.core import reaction
-from natsume.core.join import Arrival, Join, arrive, failure_is_due, is_due
+from natsume.core import reaction as do
+from natsume.core.reaction import react
 from natsume.exceptions import BrokerError, MissingChunk
-from natsume.model.record import Child, Done
+from natsume.model.record import Chunk
 from natsume.ports import Chunks, DoneDelivery, DoneFeed, Joins, Outgoing
 
 _log = logging.getLogger(__name__)
@@ -22,6 +22,11 @@ _log = logging.getLogger(__name__)
 _BATCH_MAX: Final = 256
 _PAUSE_FIRST_S: Final = 0.1
 _PAUSE_LAST_S: Final = 2.0
+_FRESH_S: Final = 5.0
+"""Within it no other has what is in hand: the broker waits longer, and its message ids live longer still."""
+
+Batch = list[DoneDelivery]
+Carry = Callable[[Batch, Any], Awaitable[Any]]
 
 
 class Reactor:
@@ -36,111 +41,99 @@ class Reactor:
         self._chunks = chunks
         self._outgoing = outgoing
         self._boot_mark = boot_mark
+        self._carry: dict[type, Carry] = {
+            do.OpenJoins: self._open_joins,
+            do.ReadChunk: self._read_chunk,
+            do.MissChunk: self._miss_chunk,
+            do.Submit: self._submit,
+            do.Arm: self._arm,
+            do.Extend: self._extend,
+            do.ReadJoins: self._read_joins,
+            do.UpdateJoin: self._update_join,
+            do.MissJoin: self._miss_join,
+            do.PurgeChunks: self._purge_chunks,
+            do.Acknowledge: self._acknowledge,
+        }
 
     async def run(self) -> None:
         """React for ever."""
         while True:
-            batch = await self._feed.batch(_BATCH_MAX)
-            await self._insist(batch)
+            await self._insist(await self._feed.batch(_BATCH_MAX))
 
-    async def _insist(self, batch: list[DoneDelivery]) -> None:
-        """React until it is done: any prefix of it may be repeated."""
-        pause_s, again = _PAUSE_FIRST_S, False
+    async def _insist(self, batch: Batch) -> None:
+        """React until it is done; what cannot be reacted to at all is left behind, and holds up no other."""
+        for delivery in batch:
+            if delivery.record is None:
+                _log.error("record %d of the stream RECORDS cannot be read; it is left as it is", delivery.sequence)
+        pause_s, again, taken_at = _PAUSE_FIRST_S, False, time.monotonic()
         while True:
             try:
-                await self._react(batch, again)
-                for delivery in batch:
-                    self._feed.acknowledge(delivery)
-                    if delivery.record is not None and delivery.record.chunks:
-                        await self._chunks.purge(delivery.record.id)
+                await self._react(batch, taken_at, again)
             except BrokerError as error:
                 _log.warning("%d done records wait for the broker: %s", len(batch), error)
                 await asyncio.sleep(pause_s)
                 pause_s, again = min(2 * pause_s, _PAUSE_LAST_S), True
+            except Exception:  # noqa: BLE001 - raised here, it would end the reactor for every other record
+                if len(batch) == 1:
+                    _log.exception("nothing follows from record %d: it cannot be reacted to", batch[0].sequence)
+                    return
+                for delivery in batch:
+                    await self._insist([delivery])
+                return
             else:
                 return
 
-    async def _react(self, batch: list[DoneDelivery], again: bool) -> None:
-        arrivals: dict[str, list[Arrival]] = {}
-        opened: list[Join] = []
-        for delivery in batch:
-            done = delivery.record
-            if done is None:
-                _log.error("record %d of the stream RECORDS cannot be read; it is left as it is", delivery.sequence)
-                continue
-            resent = again or delivery.delivered > 1 or delivery.sequence <= self._boot_mark()
-            if done.groups:
-                joins = reaction.joins_of(done)
-                await self._joins.open(joins)
-                opened.extend(join for join in joins if not join.total)
-            if done.children or done.chunks:
-                await self._submit_children(delivery, done, resent, again)
-            arrival = reaction.arrival_of(done)
-            if arrival is not None:
-                arrivals.setdefault(arrival.join, []).append(arrival)
-        for join in opened:
-            arrivals.setdefault(join.id, [])
-        if arrivals:
-            await self._fold(arrivals)
-
-    async def _submit_children(self, delivery: DoneDelivery, done: Done, resent: bool, again: bool) -> None:
-        for number in range(done.chunks):
+    async def _react(self, batch: Batch, taken_at: float, again: bool) -> None:
+        suspect = partial(self._is_suspect, batch, taken_at)
+        reaction = react([delivery.record for delivery in batch], suspect, again=again)
+        answer = None
+        while True:
             try:
-                chunk = await self._chunks.read(done.id, done.nonce, number)
-            except MissingChunk as error:
-                # Purged after a reaction that was not acknowledged, or gone for good: it must not hold up others.
-                if not again:
-                    raise
-                _log.error("%s: those of its children were submitted before, or never will be", error)
-                continue
-            await self._submit(reaction.tasks_of(done, chunk.children), resent)
-            self._feed.extend(delivery)
-        await self._submit(reaction.tasks_of(done, done.children), resent)
+                effect = reaction.send(answer)
+            except StopIteration:
+                return
+            answer = await self._carry[type(effect)](batch, effect)
 
-    async def _submit(self, tasks: Iterable[reaction.Due], resent: bool) -> None:
-        ready = []
-        for task, due in tasks:
-            if due is None:
-                ready.append(task)
-            else:
-                await self._outgoing.arm(task, due)
-        if ready:
-            await self._outgoing.submit_many(ready, resent=resent)
+    def _is_suspect(self, batch: Batch, taken_at: float, place: int) -> bool:
+        delivery = batch[place]
+        aged = time.monotonic() - taken_at > _FRESH_S
+        return aged or delivery.delivered > 1 or delivery.sequence <= self._boot_mark()
 
-    async def _fold(self, arrivals: dict[str, list[Arrival]]) -> None:
-        """One compare-and-set a join, however many members arrived; again where another was faster."""
-        waiting = dict(arrivals)
-        while waiting:
-            found = await self._joins.read(list(waiting))
-            for join_id in list(waiting):
-                if join_id not in found:
-                    _log.error("join %s is not there: %d arrivals lead nowhere", join_id, len(waiting.pop(join_id)))
-                elif await self._fold_one(*found[join_id], waiting[join_id]):
-                    del waiting[join_id]
+    async def _open_joins(self, _: Batch, effect: do.OpenJoins) -> None:
+        await self._joins.open(effect.joins)
 
-    async def _fold_one(self, join: Join, revision: int, arrivals: list[Arrival]) -> bool:
-        """Count, then fire: a complete join that has not fired does, also where nothing new arrived."""
-        after = arrive(join, arrivals)
-        if after != join:
-            counted = await self._joins.update(after, revision)
-            if counted is None:
-                return False
-            revision = counted
-        told = await self._fire(after)
-        return told == after or await self._joins.update(told, revision) is not None
+    async def _read_chunk(self, _: Batch, effect: do.ReadChunk) -> Chunk | None:
+        try:
+            return await self._chunks.read(effect.id, effect.nonce, effect.number)
+        except MissingChunk:
+            return None
 
-    async def _fire(self, join: Join) -> Join:
-        """Submit the callbacks that are due, then say so: a crash between repeats them under the same ids."""
-        if failure_is_due(join):
-            assert join.on_failure is not None
-            await self._call(join, join.on_failure)
-            join = replace(join, failure_told=True)
-        if is_due(join):
-            await self._call(join, join.callback)
-            join = replace(join, fired=True)
-        return join
+    async def _miss_chunk(self, _: Batch, effect: do.MissChunk) -> None:
+        sentence = f"chunk {effect.number} of the children of {effect.id} is not there"
+        if not effect.again:
+            raise MissingChunk(sentence)
+        _log.error("%s: those of its children were submitted before, or never will be", sentence)
 
-    async def _call(self, join: Join, callback: Child) -> None:
-        task, due = reaction.callback_of(join, callback)
-        # Another reactor may have sent it already: as resent it is looked up before it runs.
-        await (self._outgoing.arm(task, due) if due else self._outgoing.submit(task, resent=True))
+    async def _submit(self, _: Batch, effect: do.Submit) -> None:
+        await self._outgoing.submit_many(effect.tasks, resent=effect.resent)
+
+    async def _arm(self, _: Batch, effect: do.Arm) -> None:
+        await self._outgoing.arm(effect.task, effect.at)
+
+    async def _extend(self, batch: Batch, effect: do.Extend) -> None:
+        self._feed.extend(batch[effect.place])
+
+    async def _read_joins(self, _: Batch, effect: do.ReadJoins) -> Any:
+        return await self._joins.read(effect.ids)
+
+    async def _update_join(self, _: Batch, effect: do.UpdateJoin) -> int | None:
+        return await self._joins.update(effect.join, effect.revision)
+
+    async def _miss_join(self, _: Batch, effect: do.MissJoin) -> None:
+        _log.error("join %s is not there: %d arrivals lead nowhere", effect.id, effect.arrivals)
+
+    async def _purge_chunks(self, _: Batch, effect: do.PurgeChunks) -> None:
+        await self._chunks.purge(effect.id)
+
+    async def _acknowledge(self, batch: Batch, effect: do.Acknowledge) -> None:
+        self._feed.acknowledge(batch[effect.place])
