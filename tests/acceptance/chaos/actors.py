@@ -94,6 +94,16 @@ class Guarded(Nap):
         return [MutexLock("TASK", self.key, ttl_ms=self.ttl_ms)]
 
 
+@dataclass
+class GuardedBlocker(Guarded):
+    """Returns without giving way to the event loop, which may have heard of a lost lock meanwhile."""
+
+    async def execute(self, info: TaskInfo) -> None:
+        note("start", info)
+        time.sleep(self.seconds)
+        note("end", info)
+
+
 class NotedBackoff(RetryPolicyBase):
     """Notes what it is asked; a plain subclass with one method."""
 
@@ -179,6 +189,7 @@ ALL = {
         EndlessBlocker,
         Sleeper,
         Guarded,
+        GuardedBlocker,
         AlwaysFails,
         Hopeless,
         AsksForRetry,

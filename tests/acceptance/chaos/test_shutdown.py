@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections import deque
 
 import pytest
 
@@ -29,17 +30,24 @@ async def terminated(worker: WorkerProcess) -> tuple[int, float]:
 
 
 async def test_twenty_five_terminated_workers_strand_nothing_and_count_no_attempt(installation: Installation) -> None:
-    """Some tasks are longer than the grace period, so that they are interrupted and run again."""
-    workers = [await installation.start_worker(8, NATSUME_GRACE_S=f"{GRACE_S}").ready() for _ in range(2)]
+    """Some tasks are longer than the grace period, so that they are interrupted and run again.
+
+    Two workers run while the next one starts; the oldest is told to stop.
+    """
+
+    def start() -> WorkerProcess:
+        return installation.start_worker(8, NATSUME_GRACE_S=f"{GRACE_S}")
+
+    workers = deque(start() for _ in range(3))
     tokens: list[str] = []
     ended: list[asyncio.Task[tuple[int, float]]] = []
     for number in range(TERMINATIONS):
         tokens += await installation.client.submit_many([Nap(number, 0.7) for _ in range(2)])
         tokens += await installation.client.submit_many([Nap(number, 0.03) for _ in range(60)])
-        worker = workers[number % 2]
+        worker = await workers.popleft().ready()
+        workers.append(start())
         await until(lambda: installation.journal.running(worker.pid))  # noqa: B023 - awaited here
         ended.append(asyncio.create_task(terminated(worker)))
-        workers[number % 2] = await installation.start_worker(8, NATSUME_GRACE_S=f"{GRACE_S}").ready()
 
     stopped_at = time.time()
     exits, took = zip(*await asyncio.gather(*ended), strict=True)
@@ -49,7 +57,7 @@ async def test_twenty_five_terminated_workers_strand_nothing_and_count_no_attemp
     print(
         f"{TERMINATIONS} SIGTERMs, {len(tokens)} tasks: {len(tokens) - len(records)} stranded, "
         f"{interrupted} interrupted and run again, exits {sorted(set(exits))} within {max(took):.2f} s, "
-        f"last record {last:.2f} s after the last worker was ready"
+        f"last record {last:.2f} s after the last SIGTERM"
     )
     assert set(exits) == {0}
     assert {(record.state, record.attempt) for _, record in records.values()} == {(State.COMPLETED, 1)}
