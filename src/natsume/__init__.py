@@ -5,6 +5,7 @@ from natsume.depends import CallbackSpawner, DBDepends, Depends, NoTransaction, 
 from natsume.enums import Priority, Size
 from natsume.exceptions import (
     ArgumentsError,
+    DuplicateTask,
     NatsumeError,
     Snooze,
     TaskRetryRequestedError,
@@ -14,6 +15,7 @@ from natsume.exceptions import (
 from natsume.given import HeldLocks, TaskInfo
 from natsume.lock_registry import LockedObjectType, register_locked_object_type
 from natsume.locks import BaseLimiter, BaseLock, MutexLock
+from natsume.model.claim import Unique
 from natsume.model.event import Event
 from natsume.retry_policies import ExponentialBackoff, NoRetry, RetryPolicyBase
 
@@ -25,6 +27,7 @@ __all__ = [
     "CallbackSpawner",
     "DBDepends",
     "Depends",
+    "DuplicateTask",
     "Event",
     "ExponentialBackoff",
     "HeldLocks",
@@ -39,6 +42,7 @@ __all__ = [
     "Snooze",
     "TaskInfo",
     "TaskRetryRequestedError",
+    "Unique",
     "UnretryableError",
     "UsageError",
     "provide",

@@ -10,6 +10,7 @@ from natsume.enums import CatchUp, Overlap, Priority, Size
 from natsume.exceptions import UsageError
 from natsume.lock_registry import LockedObjectType
 from natsume.locks import BaseLock, MutexLock
+from natsume.model.claim import Unique
 from natsume.retry_policies import NoRetry, RetryPolicyBase
 from natsume.schedules import TaskScheduleBase
 
@@ -27,10 +28,11 @@ class BaseTask:
     drop_on_shutdown: ClassVar[bool] = False
     events: ClassVar[tuple[str, ...]] = ()
     events_from: ClassVar[str] = "now"
+    unique: ClassVar[Unique | None] = None
 
     # Lets a pydantic model set the attributes above without annotating them; nothing else reads it.
     model_config: ClassVar[Any] = {
-        "ignored_types": (Priority, Size, RetryPolicyBase, bool, int, float, str, tuple),
+        "ignored_types": (Priority, Size, RetryPolicyBase, bool, int, float, str, tuple, Unique),
     }
 
     @property

@@ -5,24 +5,25 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from natsume.children import Children
 from natsume.enums import Priority, Size
-from natsume.exceptions import TaskFailed, UnknownTask
+from natsume.exceptions import DuplicateTask, TaskFailed, UnknownTask
 from natsume.insist import insist
 from natsume.model import limits
-from natsume.model.codec import task_headers, task_subject
-from natsume.model.record import Done, Submitted, When
+from natsume.model.claim import Unique
+from natsume.model.record import Done, When
 from natsume.model.status import Status
 from natsume.model.subject import Lane, is_id
 from natsume.model.task import ENDED, State, Task
-from natsume.ports import Chunks, EventSink, Inquiries, Outgoing, Records
+from natsume.ports import Chunks, Claims, EventSink, Inquiries, Outgoing, Records
 from natsume.publishing import event_of
 from natsume.registry import Registry
-from natsume.submission import due_at, message_of
+from natsume.submission import due_at, message_of, submitted_of
+from natsume.unique import Uniqueness
 
 _GROUP: Final = "natsume:Group"
 _GROUP_LANE: Final = Lane(Priority.NORMAL, Size.SMALL)
@@ -41,6 +42,7 @@ class Client:
         now: Callable[[], float],
         close: Callable[[], Any],
         events: EventSink,
+        claims: Claims,
     ) -> None:
         self._outgoing = outgoing
         self._inquiries = inquiries
@@ -51,6 +53,7 @@ class Client:
         self._now = now
         self._close = close
         self._events = events
+        self._uniqueness = Uniqueness(claims, inquiries, outgoing)
 
     async def __aenter__(self) -> "Client":
         return self
@@ -80,28 +83,32 @@ class Client:
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         track: bool | None = None,
+        unique: Unique | None = None,
+        on_duplicate: Literal["return", "raise"] = "return",
     ) -> str:
         """Submit a task, now, `at` a time or after a `delay`; returns its token, which is its id.
 
         The broker has stored it when this returns. Raises ArgumentsError before anything is sent, and
         NotAcknowledged if the broker did not answer within 30 s: then the task may or may not be stored,
         and submitting it again under the same id does no harm.
+
+        Where the task is `unique`, here or by its class, and another one holds its place, nothing is sent:
+        the holder's token is returned, or DuplicateTask raised with it.
         """
         actor = self.registry.of(task)
         now = self._now()
         message = message_of(actor, task, now, task_id=id, owner=owner, tenant=tenant, labels=labels)
         tracked = track if track is not None else bool(owner) or actor.dlq_eligible
         due = due_at(now, at, delay)
+        unique = unique or actor.unique
+        if unique is not None:
+            message, holder = await self._uniqueness.claim(message, due, unique, now)
+            if holder is not None:
+                return _duplicate(actor.name, holder, on_duplicate)
+            tracked = True
         if tracked:
             message = msgspec.structs.replace(message, tracked=True)
-            record = Submitted(
-                message.id,
-                actor.name,
-                self._now(),
-                task_subject(message),
-                task_headers(message).decode(),
-                message.body,
-            )
+            record = submitted_of(message, now)
             await self._insist(lambda _: self._outgoing.record(record))
         if due is None:
             # An id of the caller's own may have been submitted before: it is looked up before it runs.
@@ -118,8 +125,10 @@ class Client:
         All are checked before the first is sent. An owned or dead-letter eligible task is tracked.
         """
         now = self._now()
-        actor_of = self.registry.of
+        tasks, actor_of = list(tasks), self.registry.of
         messages = [message_of(actor_of(task), task, now, owner=owner, tenant=tenant) for task in tasks]
+        if any(actor_of(task).unique for task in tasks):
+            return [await self.submit(task, owner=owner, tenant=tenant) for task in tasks]
         tracked = [task for task in messages if task.owner or self.registry.find(task.actor).dlq_eligible]
         if tracked:
             ids = {task.id for task in tracked}
@@ -208,14 +217,7 @@ class Client:
             gate = asyncio.Semaphore(limits.IN_FLIGHT_MAX // 4)
 
             async def write(task: Task) -> None:
-                record = Submitted(
-                    task.id,
-                    task.actor,
-                    self._now(),
-                    task_subject(task),
-                    task_headers(task).decode(),
-                    task.body,
-                )
+                record = submitted_of(task, self._now())
                 async with gate:
                     await self._insist(lambda _: self._outgoing.record(record))
 
@@ -229,6 +231,12 @@ def _token(token: str) -> str:
     if not is_id(token) or len(token) > limits.ID_MAX:
         raise UnknownTask(f"{token!r} is no task's id")
     return token
+
+
+def _duplicate(actor: str, holder: str, on_duplicate: str) -> str:
+    if on_duplicate == "raise":
+        raise DuplicateTask(f"{actor} is unique, and task {holder} holds its place", holder)
+    return holder
 
 
 def _result(done: Done) -> Any:

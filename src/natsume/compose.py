@@ -16,6 +16,7 @@ from natsume.client import Client
 from natsume.enums import Size
 from natsume.registry import Registry
 from natsume.runtime.dispatcher import Dispatcher
+from natsume.runtime.freeing import FreeingFeed
 from natsume.runtime.keepalive import Keepalive, Lifeline
 from natsume.runtime.overrides import Overrides
 from natsume.runtime.perform import Ports
@@ -86,6 +87,7 @@ def client_of(broker: Broker, settings: Settings, registry: Registry | None = No
         broker.now,
         broker.close,
         StreamEvents(broker.publisher),
+        broker.claims,
     )
 
 
@@ -136,7 +138,9 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
     registry = registry or Registry.load(settings.prefixes)
     async with connected(settings, name=f"natsume conductor {settings.worker}") as broker:
         feed = RecordFeed(broker.wire)
-        reactor = Reactor(feed, broker.joins, broker.chunks, broker.outgoing, lambda: broker.records_mark)
+        reactor = Reactor(
+            FreeingFeed(feed, broker.claims), broker.joins, broker.chunks, broker.outgoing, lambda: broker.records_mark
+        )
         events = ActorEvents(broker.wire, broker.publisher, broker.request)
         dispatcher = Dispatcher(
             events,

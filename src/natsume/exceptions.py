@@ -67,6 +67,14 @@ class MissingChunk(BrokerError):
     """Children that a done record names are not in the stream."""
 
 
+class DuplicateTask(NatsumeError):
+    """A unique task was not submitted, for another one holds its place: `token` says which."""
+
+    def __init__(self, sentence: str, token: str) -> None:
+        super().__init__(sentence)
+        self.token = token
+
+
 class TaskFailed(NatsumeError):
     """The task whose result was asked for ended without one."""
 

@@ -3,13 +3,14 @@
 Every method may raise BrokerError: then nothing is known of its effect.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from natsume.core.delivery import Delivery
 from natsume.core.join import Join
+from natsume.model.claim import Claim
 from natsume.model.event import Envelope
 from natsume.model.record import Chunk, Done, Failed, History, Started, Submitted
 from natsume.model.status import Status
@@ -229,6 +230,26 @@ class Chunks(Protocol):
 
     async def purge(self, task_id: str) -> None:
         """Remove the chunks of all runs of a task whose children are submitted."""
+        ...
+
+
+class Claims(Protocol):
+    """The claims of unique tasks."""
+
+    async def create(self, key: str, claim: Claim) -> bool:
+        """Store a claim unless one stands."""
+        ...
+
+    async def read(self, key: str) -> tuple[Claim, int] | None:
+        """The claim that stands, and its revision."""
+        ...
+
+    async def free(self, key: str, revision: int) -> None:
+        """Remove the very claim that was read; does nothing if it is gone."""
+        ...
+
+    async def free_ended(self, holders: Mapping[str, str]) -> None:
+        """Remove the claims under these keys that these tasks hold."""
         ...
 
 

@@ -16,6 +16,7 @@ from natsume.declarations import declaration_flaws, declared
 from natsume.enums import Priority, Size
 from natsume.exceptions import UnknownActor, UsageError
 from natsume.inject import Plan, make_plan
+from natsume.model.claim import Unique
 from natsume.model.subject import Lane
 from natsume.periodic import Periodic, flaws_of, periodic_of
 from natsume.retry_policies import RetryPolicyBase
@@ -41,6 +42,7 @@ class Actor:
     periodic: Periodic | None = None
     events: tuple[str, ...] = ()
     events_from: str = "now"
+    unique: Unique | None = None
 
 
 class Registry:
@@ -130,6 +132,7 @@ def make_actor(name: str, cls: Any) -> Actor:
         periodic=periodic_of(cls),
         events=tuple(declared(cls, "events")),
         events_from=declared(cls, "events_from"),
+        unique=declared(cls, "unique"),
     )
 
 

@@ -8,7 +8,8 @@ import msgspec
 
 from natsume.exceptions import UsageError
 from natsume.model import limits
-from natsume.model.codec import clean
+from natsume.model.codec import clean, task_headers, task_subject
+from natsume.model.record import Submitted
 from natsume.model.subject import is_id
 from natsume.model.task import Task
 from natsume.registry import Actor
@@ -43,6 +44,11 @@ def message_of(
         tenant=tenant,
         labels=_labels(labels),
     )
+
+
+def submitted_of(task: Task, at: float) -> Submitted:
+    """The record of a tracked submission: the whole message, to be sent again if it is lost."""
+    return Submitted(task.id, task.actor, at, task_subject(task), task_headers(task).decode(), task.body)
 
 
 def due_at(now: float, at: datetime | None, delay: float | timedelta | None) -> float | None:

@@ -38,6 +38,7 @@ def completed(delivery: Delivery, rules: Rules, nonce: str, event: Returned) -> 
         member=task.member,
         trace=task.trace,
         labels=task.labels,
+        claim=task.claim,
     )
 
 

@@ -35,6 +35,7 @@ _TEXTS: Final = {
     b"natsume-root": "root",
     b"natsume-join": "join",
     b"natsume-after": "after",
+    b"natsume-claim": "claim",
     b"natsume-schedule": "schedule",
     b"traceparent": "trace",
 }
@@ -42,7 +43,7 @@ _SHOWN: Final = {name: name if name == b"traceparent" else name.title() for name
 _TIME_FIRST: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
 _TIME_END: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 """A time outside could not be written again, and its task never be armed."""
-_IDS: Final = {"parent", "root", "join", "after"}
+_IDS: Final = {"parent", "root", "join", "after", "claim"}
 _labels = msgspec.json.Decoder(dict[str, str])
 
 
@@ -81,7 +82,7 @@ def task_headers(task: Task, *, resent: bool = False) -> bytes:
 
 
 def _is_plain(task: Task) -> bool:
-    family = task.parent or task.root or task.join or task.after
+    family = task.parent or task.root or task.join or task.after or task.claim
     return not (family or task.owner or task.tenant or task.labels or task.trace or task.schedule)
 
 

@@ -65,6 +65,8 @@ def read_event(event_type: str, derived_id: str, stored_at: float, headers: byte
         at = (given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         pass
+    if not 0 <= at < limits.TIME_END:
+        at = stored_at
     return Envelope(
         event_type,
         lines.get("ce-id") or derived_id,

@@ -53,6 +53,9 @@ ATTEMPT_MAX: Final = 9_999_999
 NEST_MAX: Final = 64
 """Depth of nested JSON in arguments."""
 
+TIME_END: Final = 253_402_300_800.0
+"""The end of the year 9999: no time that comes from outside is later, for it could not be written again."""
+
 EVENT_TYPE_MAX: Final = 200
 """The type of an event or a pattern of types, in characters."""
 

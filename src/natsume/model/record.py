@@ -98,13 +98,14 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True):
     member: int | None = None
     trace: str | None = None
     labels: dict[str, str] | None = None
+    claim: str | None = None
 
     @property
     def kind(self) -> str:
         """The class in its subject: `plain` (nothing follows, it may expire), `effects` or `dead`."""
         if self.letter is not None:
             return "dead"
-        follows = self.children or self.chunks or self.groups or self.join or self.tracked or self.owner
+        follows = self.children or self.chunks or self.groups or self.join or self.tracked or self.owner or self.claim
         return "effects" if follows or self.state is not State.COMPLETED else "plain"
 
 

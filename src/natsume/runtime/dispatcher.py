@@ -14,12 +14,12 @@ import msgspec
 
 from natsume.core import dispatch
 from natsume.exceptions import ArgumentsError, BrokerError, Unparsable
-from natsume.model.codec import task_headers, task_subject
 from natsume.model.event import Envelope
 from natsume.model.record import Done, Submitted
 from natsume.model.task import Fault, Reason, Task
 from natsume.ports import EventDelivery, EventFeed, Outgoing, Records, Subscription
 from natsume.registry import Actor, Registry
+from natsume.submission import submitted_of
 
 _log = logging.getLogger(__name__)
 
@@ -106,10 +106,7 @@ class Dispatcher:
     async def _submit(self, tasks: list[Task], resent: bool) -> None:
         for task in tasks:
             if task.tracked:
-                headers = task_headers(task).decode()
-                await self._outgoing.record(
-                    Submitted(task.id, task.actor, self._now(), task_subject(task), headers, task.body)
-                )
+                await self._outgoing.record(submitted_of(task, self._now()))
         if tasks:
             await self._outgoing.submit_many(tasks, resent=resent)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from natsume.adapters.nats import joins
+from natsume.adapters.nats import claims, joins
 from natsume.adapters.nats.config import KvConfig
 from natsume.adapters.nats.connection import connect_wire
 from natsume.adapters.nats.direct import DirectReader
@@ -58,6 +58,8 @@ class Broker:
         self.chunks = joins.RecordChunks(self.publisher, self._records_reader, self.request)
         self.inquiries = StreamInquiries(wire, self._records_reader, self._tasks_reader)
         self.leases = KvLeases(self.publisher, self._locks_reader, self.request)
+        self._claims_reader = DirectReader(wire, f"KV_{claims.BUCKET}")
+        self.claims = claims.KvClaims(self.publisher, self._claims_reader, self.request)
         self.config = KvConfig(wire, self.publisher)
         self._config_reader = DirectReader(wire, f"KV_{SCHEDULES_BUCKET}")
         self.schedules = StreamSchedules(self.publisher, self._tasks_reader, self._config_reader, self.request)
@@ -119,6 +121,7 @@ class Broker:
         if self._refreshing is not None:
             self._refreshing.cancel()
         self.config.close()
+        self._claims_reader.close()
         self.publisher.close()
         self._records_reader.close()
         self._locks_reader.close()
