@@ -151,6 +151,7 @@ def _flaws(cls: type[BaseTask]) -> Iterator[str]:
     timeout: object = cls.timeout_s
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
         yield f"{cls.__name__}.timeout_s is {timeout!r}: set it to a number of seconds above 0"
+    yield from flaws_of(cls)
 
 
 class _Load:

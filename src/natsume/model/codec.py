@@ -117,8 +117,6 @@ def decode(lane: Lane, actor: str | None, derived_id: str, headers: bytes | None
     return Envelope(task, None, b"natsume-resent" in seen, b"nats-scheduler" in seen)
 
 
-def _read(headers: bytes, known: dict[str, object], seen: set[bytes]) -> None:
-    for line in headers[10:-4][: limits.HEADERS_MAX].split(b"\r\n"):
 def header(headers: bytes, name: bytes) -> str:
     """The value of one header, by its name in lower case; empty if it is not there."""
     for line in headers[10:-4].split(b"\r\n"):
@@ -128,6 +126,8 @@ def header(headers: bytes, name: bytes) -> str:
     return ""
 
 
+def _read(headers: bytes, known: dict[str, object], seen: set[bytes]) -> None:
+    for line in headers[10:-4][: limits.HEADERS_MAX].split(b"\r\n"):
         name, _, value = line.partition(b":")
         name = name.strip().lower()
         seen.add(name)
