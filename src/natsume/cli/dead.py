@@ -43,12 +43,12 @@ def show(
 async def _list(settings: Settings, actor: str | None, reason: Reason | None, limit: int | None) -> None:
     """Print the rows: as they come where there is no limit, else as a table of at most so many."""
     from natsume.adapters.nats.letters import dead_letters  # noqa: PLC0415 - `--help` need not load the broker
-    from natsume.compose import connected  # noqa: PLC0415
+    from natsume.cli.looking import looking  # noqa: PLC0415
 
     rows: list[dict[str, Any]] = []
     more = 0
     array = Array() if limit is None else None
-    async with connected(settings, name="natsume dead") as broker:
+    async with looking(settings) as broker:
         async for done in dead_letters(broker):
             if not _wanted(done, actor, reason):
                 continue
@@ -68,10 +68,10 @@ async def _list(settings: Settings, actor: str | None, reason: Reason | None, li
 
 async def _find(settings: Settings, token: str) -> Done:
     from natsume.adapters.nats.letters import dead_letter  # noqa: PLC0415 - `--help` need not load the broker
-    from natsume.compose import connected  # noqa: PLC0415
+    from natsume.cli.looking import looking  # noqa: PLC0415
 
     if is_id(token):
-        async with connected(settings, name="natsume dead") as broker:
+        async with looking(settings) as broker:
             found = await dead_letter(broker, token)
         if found is not None:
             return found

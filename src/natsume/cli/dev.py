@@ -37,7 +37,7 @@ def dev(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help=f"The broker's port; else {_PORT} or the next free one.")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where data lies; else NATSUME_DATA_DIR.")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where data lies; else NATSUME_DATA_DIR.")] = None,
     ack_wait_s: Annotated[
         float | None,
         typer.Option(min=0.1, envvar="NATSUME_ACK_WAIT_S", help="Seconds until a dead worker's tasks return."),
@@ -47,7 +47,7 @@ def dev(
     """Run everything on this machine: a broker, a conductor, a worker of each size; Ctrl-C stops it all."""
     session = session_of(context)
     session.log()
-    given = {"data_dir": data_dir, "grace_s": grace_s, "ack_wait_s": ack_wait_s}
+    given = {"data_dir": Path(data_dir) if data_dir else None, "grace_s": grace_s, "ack_wait_s": ack_wait_s}
     settings = msgspec.structs.replace(
         session.settings, security=Security(), **{name: value for name, value in given.items() if value is not None}
     )

@@ -35,7 +35,7 @@ def say_usage(error: typer.TyperException) -> int:
     """Write what is wrong with the command line itself; returns its exit code."""
     context: Any = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "natsume"
-    message = _one_line(error.format_message()).rstrip(".").replace("Value error, ", "")
+    message = _one_line(error.format_message()).rstrip(".")
     typer.echo(f"natsume: {message}; see `{path} --help`", err=True)
     return error.exit_code
 

@@ -28,7 +28,9 @@ def list_joins(
 
 
 @app.command()
-def show(context: typer.Context, join_id: Annotated[str, typer.Argument()], as_json: AsJsonObject = False) -> None:
+def show(
+    context: typer.Context, join_id: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJsonObject = False
+) -> None:
     """Show one join, with the ids of the members that failed for good."""
     joins = asyncio.run(_read(session_of(context).settings, join_id))
     if not joins:
@@ -39,9 +41,9 @@ def show(context: typer.Context, join_id: Annotated[str, typer.Argument()], as_j
 
 async def _read(settings: Settings, join_id: str | None) -> list[Join]:
     from natsume.adapters.nats.joins import list_ids  # noqa: PLC0415 - `--help` need not load the broker
-    from natsume.compose import connected  # noqa: PLC0415
+    from natsume.cli.looking import looking  # noqa: PLC0415
 
-    async with connected(settings, name="natsume joins") as broker:
+    async with looking(settings) as broker:
         ids = await list_ids(broker.stream_info) if join_id is None else [join_id]
         return [join for join, _ in (await broker.joins.read(ids)).values()]
 

@@ -31,9 +31,9 @@ def lanes(
 
 async def _rows(settings: Settings, window_s: float) -> list[dict[str, Any]]:
     from natsume.adapters.nats.lanes import count_by_actor, read_effects, read_lanes  # noqa: PLC0415 - not for --help
-    from natsume.compose import connected  # noqa: PLC0415
+    from natsume.cli.looking import looking  # noqa: PLC0415
 
-    async with connected(settings, name="natsume lanes") as broker:
+    async with looking(settings) as broker:
         readings = await read_lanes(broker, window_s)
         effects = await read_effects(broker)
         counts = await count_by_actor(broker)

@@ -7,11 +7,10 @@ from importlib import import_module
 from typing import Any, Final
 
 import typer
-from typer.core import TyperGroup
 from typer.main import get_command
 
 from natsume.cli.errors import say, say_usage
-from natsume.cli.session import connected
+from natsume.cli.session import LightGroup, connected
 from natsume.exceptions import NatsumeError
 
 COMMANDS: Final[dict[str, str]] = {
@@ -32,7 +31,7 @@ COMMANDS: Final[dict[str, str]] = {
 """Each command is the `app` of the module with its name."""
 
 
-class Commands(TyperGroup):
+class Commands(LightGroup):
     """The commands of the table, each imported when it is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:

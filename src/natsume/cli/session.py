@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from natsume.cli.values import lighten
 from natsume.settings import Security, Settings
 
 LogFormat = Literal["auto", "console", "json"]
@@ -39,13 +40,10 @@ def session_of(context: typer.Context) -> Session:
 @asynccontextmanager
 async def requests_of(context: typer.Context) -> AsyncIterator[Callable[[str, bytes], Awaitable[bytes]]]:
     """Requests to the broker of the command that runs, whatever its topology."""
-    from natsume.adapters.nats.broker import Broker  # noqa: PLC0415 - `--help` need not load it
+    from natsume.cli.looking import looking  # noqa: PLC0415 - `--help` need not load the broker
 
-    broker = await Broker.connect(session_of(context).settings)
-    try:
+    async with looking(session_of(context).settings) as broker:
         yield broker.request
-    finally:
-        await broker.close()
 
 
 def new_app(help_text: str | None = None) -> typer.Typer:
@@ -63,13 +61,17 @@ def group_app(help_text: str) -> typer.Typer:
 def connected(command: Any, name: str) -> Any:
     """The command under this name, or each command of the group, with the common options."""
     if isinstance(command, TyperGroup):
-        command.name = name
-        command.no_args_is_help = False
-        command.rich_markup_mode = None
-        for key, inner in list(command.commands.items()):
-            command.commands[key] = connected(inner, key)
-        return command
+        inner = {key: connected(one, key) for key, one in command.commands.items()}
+        return LightGroup(name=name, help=command.help, commands=inner, rich_markup_mode=None)
     return _Connected(command, name)
+
+
+class LightGroup(TyperGroup):
+    """A group whose own options are read lightly."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The options, `--help` among them."""
+        return lighten(super().get_params(ctx))
 
 
 class _Connected(TyperCommand):
@@ -85,6 +87,10 @@ class _Connected(TyperCommand):
             epilog=inner.epilog,
             rich_markup_mode=None,
         )
+
+    def get_params(self, ctx: Any) -> Any:
+        """The options, `--help` among them."""
+        return lighten(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command with a session in `ctx.obj`."""

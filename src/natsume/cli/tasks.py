@@ -8,9 +8,11 @@ import typer
 
 from natsume.cli.session import group_app, session_of
 from natsume.cli.table import AsJsonObject, show_one
+from natsume.exceptions import UnknownTask
 from natsume.model.codec import timestamp
 from natsume.model.record import Failed, Failure
 from natsume.model.status import Status
+from natsume.model.subject import is_id
 from natsume.settings import Settings
 
 app = group_app("Show what is known of a task.")
@@ -73,7 +75,11 @@ def _failure(attempt: int, at: float, failure: Failure) -> dict[str, Any]:
 
 
 async def _status(settings: Settings, token: str) -> Status:
-    from natsume.compose import connect  # noqa: PLC0415 - `--help` need not load the broker
+    from natsume.cli.looking import looking  # noqa: PLC0415 - `--help` need not load the broker
 
-    async with connect(settings=settings) as client:
-        return await client.status(token)
+    if is_id(token):
+        async with looking(settings) as broker:
+            status = await broker.inquiries.status(token)
+        if status is not None:
+            return status
+    raise UnknownTask(f"nothing is known of a task {token!r}: it never was, or its record has expired")

@@ -147,7 +147,7 @@ def environ(site: Site, tmp_path: Path) -> dict[str, str]:
     """An environment without a broker: what listens there is nobody."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("NATSUME_")}
     return kept | {
-        "PYTHONPATH": str(site.root),
+        "PYTHONPATH": os.pathsep.join([str(site.root), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "NATSUME_NATS_URL": "nats://127.0.0.1:1",
         "NATSUME_DATA_DIR": str(tmp_path / "data"),
         "COLUMNS": "200",

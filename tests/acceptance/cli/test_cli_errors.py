@@ -37,7 +37,7 @@ def test_wrong_url(natsume, url):
     _is_one_clear_line(natsume("lanes", "--nats-url", url), 1, "is no broker's URL")
 
 
-@pytest.mark.parametrize("concurrency", ["0", "-5", "many", "100000"])
+@pytest.mark.parametrize("concurrency", ["0", "-5", "many", "1.5", "100000"])
 def test_impossible_concurrency(natsume, concurrency):
     ran = natsume("worker", f"--concurrency={concurrency}")
     _is_one_clear_line(ran, 2, "--concurrency", "natsume worker --help")
@@ -73,7 +73,8 @@ def test_arguments_are_checked_before_anything_is_sent(natsume, command, options
         (("--at", "tomorrow"), 2, ["--at", "2026-"]),
         (("--at", "2030-01-01T00:00:00"), 1, ["time zone"]),
         (("--at", "2030-01-01T00:00:00Z", "--delay", "3"), 1, ["not both"]),
-        (("--delay", "-3"), 2, ["--delay"]),
+        (("--delay=-3",), 2, ["--delay", "at least 0"]),
+        (("--delay", "nan"), 2, ["--delay"]),
         (("--label", "colour"), 2, ["--label", "key=value"]),
         (("--id", "with space"), 1, ["cannot be a task's id"]),
     ],
@@ -150,7 +151,14 @@ def test_one_name_twice_is_refused(natsume, online, site):
     _is_one_clear_line(natsume("worker", NATSUME_ENTRY_POINT_PREFIXES="other"), 1, "own:Echo is defined twice")
 
 
+@pytest.mark.parametrize("command", [("lanes",), ("tasks", "show", "x"), ("dead", "ls")], ids=" ".join)
+def test_looking_creates_nothing(natsume, online, command):
+    _is_one_clear_line(natsume(*command), 1, "natsume topology apply")
+    assert natsume("topology", "diff", "--check").code == 1
+
+
 def test_unknown_tasks_and_letters(natsume, online):
+    natsume("topology", "apply")
     _is_one_clear_line(natsume("tasks", "show", "nope"), 1, "nothing is known of a task 'nope'")
-    _is_one_clear_line(natsume("tasks", "show", "a.b"), 1, "is no task's id")
+    _is_one_clear_line(natsume("tasks", "show", "a.b"), 1, "nothing is known of a task 'a.b'")
     _is_one_clear_line(natsume("dead", "show", "nope"), 1, "no dead letter 'nope'")

@@ -13,6 +13,7 @@ from natsume.model import limits
 
 _END: Final = 204
 _NONE: Final = 404
+_NO_STREAM: Final = 503
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -30,6 +31,7 @@ class DirectReader:
 
     def __init__(self, wire: Wire, stream: str) -> None:
         self._wire = wire
+        self._stream = stream
         self._request = f"$JS.API.DIRECT.GET.{stream}".encode()
         self._prefix = (wire.new_inbox() + ".").encode()
         self._count = itertools.count(1)
@@ -73,6 +75,9 @@ class DirectReader:
         code = status(headers)
         if code in {_END, _NONE}:
             answer.set_result(found)
+        elif code == _NO_STREAM:
+            sentence = f"the broker has no stream {self._stream}; run `natsume topology apply`"
+            answer.set_exception(BrokerError(sentence, code))
         elif code:
             answer.set_exception(BrokerError("the look-up of records was refused by the broker", code))
         else:

@@ -65,11 +65,12 @@ async def _reading(
     broker: Broker, reader: DirectReader, stream: str, consumer: str, filters: tuple[str, ...] | list[str]
 ) -> Reading:
     info = await _consumer_info(broker, stream, consumer)
+    now = datetime.fromisoformat(info["ts"])
     oldest = None
     if info["num_pending"]:
-        oldest = await _oldest_s(broker, reader, info["delivered"]["stream_seq"] + 1, filters)
+        oldest = await _oldest_s(now, reader, info["delivered"]["stream_seq"] + 1, filters)
     moments = [info[part].get("last_active") for part in ("delivered", "ack_floor")]
-    ages = [_age_s(broker, moment) for moment in moments if moment]
+    ages = [_age_s(now, moment) for moment in moments if moment]
     return Reading(
         info["num_pending"],
         info["num_ack_pending"],
@@ -91,12 +92,12 @@ async def _consumer_info(broker: Broker, stream: str, consumer: str) -> dict[str
 
 
 async def _oldest_s(
-    broker: Broker, reader: DirectReader, sequence: int, filters: tuple[str, ...] | list[str]
+    now: datetime, reader: DirectReader, sequence: int, filters: tuple[str, ...] | list[str]
 ) -> float | None:
     """The age of the first message from here on that one of the filters takes."""
     first = [await reader.after(subject, sequence, 1) for subject in filters]
-    return max((_age_s(broker, found[0].at) for found in first if found), default=None)
+    return max((_age_s(now, found[0].at) for found in first if found), default=None)
 
 
-def _age_s(broker: Broker, moment: str) -> float:
-    return max(0.0, broker.now() - datetime.fromisoformat(moment).timestamp())
+def _age_s(now: datetime, moment: str) -> float:
+    return max(0.0, (now - datetime.fromisoformat(moment)).total_seconds())
