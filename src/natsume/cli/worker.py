@@ -31,6 +31,7 @@ def worker(
         typer.Option(
             min=1,
             max=limits.CONCURRENCY_MAX,
+            envvar="NATSUME_CONCURRENCY",
             help="Tasks at a time; else 100 small ones, as many medium ones as there are cores, one large one.",
         ),
     ] = None,
