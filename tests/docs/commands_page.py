@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "commands.md"
 HEAD = """# Commands
 
-`natsume --help` lists the commands, and `natsume worker --help` the options of one. This page is written from them by
+What `natsume worker --help` and its like tell, on one page. It is written from the commands by
 `tests/docs/commands_page.py`.
 
 - Exit code 0, 1 for an error, 2 for a command line that cannot be right. An error is at most three lines on stderr, one
