@@ -32,12 +32,10 @@ class Uniqueness:
         """
         key = key_of(task, unique)
         task = replace(task, tracked=True, claim=key if unique.period_s is None else None)
-        if unique.by == "id" and await self._ended(task.id):
-            return task, task.id
         claim = Claim(os.urandom(8).hex(), submitted_of(task, now), due, unique.period_s)
         for _ in range(_ROUNDS_MAX):
             if await self._made(key, claim):
-                return task, None
+                return task, await self._ended(task, unique, key)
             found = await self._claims.read(key)
             if found is None:  # freed meanwhile
                 continue
@@ -45,7 +43,7 @@ class Uniqueness:
             status = await self._inquiries.status(standing.id)
             match answer(standing, claim.nonce, status.state if status is not None else None):
                 case Answer.OURS:
-                    return task, None
+                    return task, await self._ended(task, unique, key)
                 case Answer.FREE:
                     await self._claims.free(key, revision)
                     continue
@@ -64,9 +62,18 @@ class Uniqueness:
         await insist(create)
         return made
 
-    async def _ended(self, task_id: str) -> bool:
-        status = await self._inquiries.status(task_id)
-        return status is not None and status.state in ENDED
+    async def _ended(self, task: Task, unique: Unique, key: str) -> str | None:
+        """The id of a task that ended before its place was claimed again, which is then given up.
+
+        Asked once the claim stands: from then on no other submission of this id can come in between.
+        """
+        if unique.by != "id":
+            return None
+        status = await self._inquiries.status(task.id)
+        if status is None or status.state not in ENDED:
+            return None
+        await self._claims.free_ended({key: task.id})
+        return task.id
 
     async def _help(self, claim: Claim) -> None:
         """Send the holder's message again: a copy that was sent is dropped by its id, or looked up."""

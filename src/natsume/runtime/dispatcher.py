@@ -15,7 +15,7 @@ import msgspec
 from natsume.core import dispatch
 from natsume.exceptions import ArgumentsError, BrokerError, Unparsable
 from natsume.model.event import Envelope
-from natsume.model.record import Done, Submitted
+from natsume.model.record import Done
 from natsume.model.task import Fault, Reason, Task
 from natsume.ports import EventDelivery, EventFeed, Outgoing, Records, Subscription
 from natsume.registry import Actor, Registry
