@@ -5,6 +5,7 @@ from typing import Final
 
 # None; no responders, as in an election or at a start; JetStream not available now; another publish in flight.
 _TRANSIENT: Final = frozenset({0, 503, 10008, 10164})
+_SNOOZE_MAX_S: Final = 100 * 365 * 86_400.0
 
 
 class NatsumeError(Exception):
@@ -102,9 +103,16 @@ class UnretryableError(Exception):
 class Snooze(Exception):
     """Raised by a task to run again later; it costs no attempt.
 
-    Takes a number of seconds, a `timedelta`, or an aware `datetime`.
+    Takes a number of seconds, a `timedelta`, or an aware `datetime`; anything else is a failure of the task.
     """
 
     def __init__(self, until: float | timedelta | datetime) -> None:
         super().__init__(f"snoozed: {until}")
         self.until = until
+        if isinstance(until, datetime):
+            if until.tzinfo is None:
+                raise UsageError(f"Snooze({until}) has no time zone; use datetime.now(UTC) + ...")
+            return
+        seconds = until.total_seconds() if isinstance(until, timedelta) else until
+        if not isinstance(seconds, int | float) or not 0 <= seconds <= _SNOOZE_MAX_S:
+            raise UsageError(f"Snooze({until!r}) is no time to come; use seconds, a timedelta or an aware datetime")

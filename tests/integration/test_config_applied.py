@@ -45,7 +45,7 @@ async def test_a_worker_takes_it_up_while_it_runs(natsume_broker, natsume_client
     revision = await config.put(configured("common: {t:Flaky: {retries: {max_retries: 0}}}"), 0)
 
     async def ended_at_once():
-        token = await natsume_client.submit(Flaky(), track=True)
+        token = await natsume_client.submit(Flaky(), track=True, track=True)
         await until(lambda: natsume_client.status(token), lambda status: status.failures or status.done)
         return (await natsume_client.status(token)).done
 

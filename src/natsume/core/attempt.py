@@ -89,7 +89,7 @@ def _lock_refused(phase: at.Locking, delivery: Delivery, rules: Rules, event: ev
     overlaps = tick.refused(task, rules.ticks, event.holder, event.since)
     if overlaps is not None:
         return at.Skipping(phase.nonce, overlaps), _LOOK_UP
-    return _arm(outcome.waiting(task), event.at + outcome.wait_s(task.waits))
+    return _arm(outcome.waiting(task), event.at + outcome.wait_s(task))
 
 
 @_row(at.Skipping, ev.LookedUp)
@@ -101,7 +101,7 @@ def _skip(phase: at.Skipping, delivery: Delivery, rules: Rules, event: ev.Looked
     if history.failed is not None:
         return _arm(outcome.next_attempt(task, history.failed), history.failed.next_at)
     if history.started is not None:
-        return _arm(outcome.waiting(task), event.at + outcome.wait_s(task.waits))
+        return _arm(outcome.waiting(task), event.at + outcome.wait_s(task))
     return _commit(outcome.skipped(delivery, rules.worker, phase.nonce, phase.sentence, event.at))
 
 

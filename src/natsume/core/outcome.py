@@ -1,5 +1,7 @@
 """The records and successors that a decision writes, as values."""
 
+from zlib import crc32
+
 import msgspec
 
 from natsume.core.delivery import Delivery, Rules
@@ -114,9 +116,14 @@ def waiting(task: Task) -> Task:
     return msgspec.structs.replace(task, hop=task.hop + 1, waits=task.waits + 1)
 
 
-def wait_s(waits: int) -> float:
-    """How long a task stays away after this many refusals."""
-    return float(min(limits.WAIT_FIRST_S * 2.0 ** min(waits, 16), limits.WAIT_LAST_S))
+def wait_s(task: Task) -> float:
+    """How long a task stays away after its last refusal.
+
+    Doubled each time, and scaled by a half to one as id and count have it: those that were refused
+    together must not all come back together.
+    """
+    longest = min(limits.WAIT_FIRST_S * 2.0 ** min(task.waits, 16), limits.WAIT_LAST_S)
+    return float(longest * (0.5 + 0.5 * crc32(f"{task.id}/{task.waits}".encode()) / 2**32))
 
 
 def offered(task: Task) -> Task:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from natsume.exceptions import Disconnected, NotAcknowledged
 from natsume.model import limits
 from natsume.model.record import History
 from natsume.ports import Records
@@ -13,6 +14,7 @@ class Lookups:
     def __init__(self, records: Records) -> None:
         self._records = records
         self._asked: list[tuple[str, int, asyncio.Future[History]]] = []
+        self._alone: list[tuple[str, int, asyncio.Future[History]]] = []
         self._asking: asyncio.Task[None] | None = None
 
     async def look_up(self, task_id: str, attempt: int) -> History:
@@ -25,12 +27,17 @@ class Lookups:
         return await answer
 
     async def _ask(self) -> None:
-        while self._asked:
-            batch = self._asked[: limits.LOOK_UP_MAX]
-            del self._asked[: limits.LOOK_UP_MAX]
+        while self._asked or self._alone:
+            source, count = (self._alone, 1) if self._alone else (self._asked, limits.LOOK_UP_MAX)
+            batch = source[:count]
+            del source[:count]
             try:
                 found = await self._records.look_up([(task_id, attempt) for task_id, attempt, _ in batch])
             except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who asked
+                if len(batch) > 1 and not isinstance(error, Disconnected | NotAcknowledged):
+                    # One record that cannot be read must hold up its own task alone.
+                    self._alone[:0] = batch
+                    continue
                 for _, _, answer in batch:
                     if not answer.done():
                         answer.set_exception(error)

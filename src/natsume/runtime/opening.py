@@ -133,7 +133,7 @@ def _read_arguments(run: Run, actor: Actor) -> Fault | None:
         run.task = actor.arguments.decode(run.delivery.task.body)
     except Unparsable as error:
         return Fault(Reason.UNPARSABLE, str(error))
-    except ArgumentsError as error:
+    except (ArgumentsError, SystemExit) as error:
         return Fault(Reason.INVALID_ARGUMENTS, str(error))
     return None
 
@@ -144,6 +144,6 @@ def _read_locks(run: Run, actor: Actor) -> Fault | None:
     try:
         # One order for all tasks, so that they cannot wait for each other in a circle.
         run.locks = sorted(set(run.task.execution_locks))
-    except Exception as error:  # noqa: BLE001 - the actor's own code, made of nothing but the arguments
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the actor's own code, made of nothing but the arguments
         return Fault(Reason.INVALID_ARGUMENTS, f"its execution_locks failed: {type(error).__name__}: {error}")
     return None
