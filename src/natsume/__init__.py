@@ -2,7 +2,7 @@
 
 from natsume.base_task import BaseTask
 from natsume.depends import CallbackSpawner, DBDepends, Depends, NoTransaction, provide
-from natsume.enums import Priority, Size
+from natsume.enums import CatchUp, Overlap, Priority, Size
 from natsume.exceptions import (
     ArgumentsError,
     DuplicateTask,
@@ -20,6 +20,7 @@ from natsume.model.event import Event
 from natsume.retry_policies import ExponentialBackoff, NoRetry, RetryPolicyBase
 
 __all__ = [
+from natsume.schedules import CronSchedule, IntervalSeconds, RRuleSchedule, TaskScheduleBase
     "ArgumentsError",
     "BaseLimiter",
     "BaseLock",
@@ -27,6 +28,8 @@ __all__ = [
     "CallbackSpawner",
     "DBDepends",
     "Depends",
+    "CatchUp",
+    "CronSchedule",
     "DuplicateTask",
     "Event",
     "ExponentialBackoff",
@@ -39,12 +42,17 @@ __all__ = [
     "Priority",
     "RetryPolicyBase",
     "Size",
+    "Overlap",
+    "PeriodicBaseTask",
+    "PeriodicVoAwareBaseTask",
     "Snooze",
+    "RRuleSchedule",
     "TaskInfo",
     "TaskRetryRequestedError",
     "Unique",
     "UnretryableError",
     "UsageError",
+    "TaskScheduleBase",
     "provide",
     "register_locked_object_type",
 ]

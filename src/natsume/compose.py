@@ -12,6 +12,7 @@ from natsume.adapters.nats.events import ActorEvents, StreamEvents
 from natsume.adapters.nats.feed import RecordFeed
 from natsume.adapters.nats.lifeline import NatsLifeline
 from natsume.adapters.nats.topology import ensure
+from natsume.agenda import agenda
 from natsume.client import Client
 from natsume.enums import Size
 from natsume.registry import Registry
@@ -21,6 +22,7 @@ from natsume.runtime.keepalive import Keepalive, Lifeline
 from natsume.runtime.overrides import Overrides
 from natsume.runtime.perform import Ports
 from natsume.runtime.reactor import Reactor
+from natsume.runtime.reconciler import Reconciler
 from natsume.runtime.worker import Worker
 from natsume.settings import Settings
 
@@ -151,7 +153,10 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
             lambda: broker.events_mark,
             settings.worker,
         )
-        duties = [asyncio.create_task(duty) for duty in (reactor.run(), dispatcher.run())]
+        reconciler = reconciler_of(broker, settings, registry)
+        await broker.config.watch(reconciler.configure)
+        broker.wire.on_restored.append(reconciler.doubt)
+        duties = [asyncio.create_task(duty) for duty in (reactor.run(), dispatcher.run(), reconciler.run())]
         try:
             yield
         finally:
@@ -160,6 +165,19 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
             for duty in duties:
                 duty.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
+
+
+def reconciler_of(broker: Broker, settings: Settings, registry: Registry) -> Reconciler:
+    """A reconciler of this broker's schedules, of a generation that begins now."""
+    generation = broker.now()
+    return Reconciler(
+        broker.schedules,
+        broker.outgoing,
+        broker.records,
+        lambda config: agenda(registry, config, settings.schedules_off or (), generation),
+        broker.now,
+        generation,
+    )
 
 
 async def _dispose_engines() -> None:

@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True):
     grace_s: float = 30.0
     max_crashes: int = 3
     prefixes: tuple[str, ...] = ("natsume",)
+    schedules_off: tuple[str, ...] | None = None
     worker: str = f"{socket.gethostname()}-{os.getpid()}"
 
     @classmethod
@@ -73,6 +74,10 @@ def _prefixes(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("natsume", *(part.strip() for part in text.split(",") if part.strip()))))
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _convert(variable: str, text: str, convert: Any) -> Any:
     try:
         return convert(text)
@@ -88,6 +93,7 @@ _VARIABLES: dict[str, tuple[str, Any]] = {
     "ack_wait_s": ("NATSUME_ACK_WAIT_S", _positive),
     "grace_s": ("NATSUME_GRACE_S", _positive),
     "max_crashes": ("NATSUME_MAX_CRASHES", _count),
+    "schedules_off": ("NATSUME_SCHEDULES_OFF", _names),
     "prefixes": ("NATSUME_ENTRY_POINT_PREFIXES", _prefixes),
 }
 _SECURITY = {

@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "lanes": "Show what waits on each lane, and whether that is good.",
     "actors": "List the actors of this installation, or check them.",
     "config": "Check, apply and show the tasks file: schedules, retries and limits per task and VO.",
+    "schedules": "List, pause, trigger and make up what ticks.",
     "topology": "Create, compare and show the broker's streams and consumers.",
     "doctor": "Find out what is wrong, and what to do about it.",
 }

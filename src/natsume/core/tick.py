@@ -92,7 +92,7 @@ def refused(task: Task, rules: TickRules, holder: str, since: float) -> str | No
     """Why a tick whose lock another task holds since then is skipped; None if it waits.
 
     One waits: the first that is due after the holder began. Of those that were due before, one whose own
-    schedule is running is stood for by that run; one that waits already goes on waiting.
+    schedule is running is stood for by that run, unless all are to be made up; any other waits.
     """
     due = due_of(task)
     if due is None or task.attempt > 1 or holder == task.id:
@@ -102,7 +102,8 @@ def refused(task: Task, rules: TickRules, holder: str, since: float) -> str | No
     found = parse_id(holder)
     siblings = found is not None and found[0] == schedule_of(task)
     if due <= since:
-        return f"{holder}, which started after it was due, stands for it" if siblings else None
+        stands_for = siblings and rules.catch_up is not CatchUp.ALL
+        return f"{holder}, which started after it was due, stands for it" if stands_for else None
     before = schedules.parse(task.schedule or "").previous(datetime.fromtimestamp(due, UTC) - _MOMENT)
     waits = before is None or before.timestamp() < since
     return None if waits else f"{holder or 'another task'} was running, and an earlier tick waited for it"

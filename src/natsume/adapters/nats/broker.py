@@ -127,6 +127,7 @@ class Broker:
         self._locks_reader.close()
         self._tasks_reader.close()
         self._joins_reader.close()
+        self._config_reader.close()
         await self.wire.close()
 
     async def _mark(self, mark: BootMark) -> BootMark:

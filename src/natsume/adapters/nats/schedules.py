@@ -102,7 +102,7 @@ def _headers(entry: Entry, expected: int) -> bytes:
         head += f"Nats-Schedule-Time-Zone: {schedule.server_zone}\r\n"
     if entry.key.vo is not None:
         head += f"Natsume-Tenant: {entry.key.vo}\r\n"
-    head += f"Natsume-Schema: 1\r\nNatsume-Schedule: {entry.text}\r\nNatsume-Generation: {entry.generation:.6f}\r\n"
+    head += f"Natsume-Schema: 1\r\nNatsume-Schedule: {entry.text}\r\nNatsume-Generation: {entry.generation!r}\r\n"
     return head.encode()
 
 

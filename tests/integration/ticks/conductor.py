@@ -1,0 +1,20 @@
+"""A conductor in a process of its own: `python -m tests.integration.ticks.conductor URL`."""
+
+import asyncio
+import sys
+
+from natsume.compose import conducting
+from natsume.registry import Registry
+from natsume.settings import Settings
+
+from . import actors
+
+
+async def main(url: str) -> None:
+    async with conducting(Settings(nats_url=url, worker="c"), Registry.of_classes({"t:EachOne": actors.EachOne})):
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
