@@ -105,17 +105,20 @@ class Client:
             message, holder = await self._uniqueness.claim(message, due, unique, now)
             if holder is not None:
                 return _duplicate(actor.name, holder, on_duplicate)
-            tracked = True
-        if tracked:
+        elif tracked:
             message = msgspec.structs.replace(message, tracked=True)
+        # An id of the caller's own may have been submitted before: it is looked up before it runs.
+        await self._send(message, due, now, resent=id is not None)
+        return message.id
+
+    async def _send(self, message: Task, due: float | None, now: float, *, resent: bool) -> None:
+        if message.tracked:
             record = submitted_of(message, now)
             await self._insist(lambda _: self._outgoing.record(record))
         if due is None:
-            # An id of the caller's own may have been submitted before: it is looked up before it runs.
-            await self._insist(lambda again: self._outgoing.submit(message, resent=again or id is not None))
+            await self._insist(lambda again: self._outgoing.submit(message, resent=again or resent))
         else:
             await self._insist(lambda _: self._outgoing.arm(message, due))
-        return message.id
 
     async def submit_many(
         self, tasks: Iterable[object], *, owner: str | None = None, tenant: str | None = None
