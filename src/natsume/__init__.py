@@ -1,6 +1,8 @@
 """Natsume: an event-driven actor system on NATS JetStream."""
 
-from natsume.base_task import BaseTask
+from typing import Any
+
+from natsume.base_task import BaseTask, PeriodicBaseTask, PeriodicVoAwareBaseTask
 from natsume.depends import CallbackSpawner, DBDepends, Depends, NoTransaction, provide
 from natsume.enums import CatchUp, Overlap, Priority, Size
 from natsume.exceptions import (
@@ -18,47 +20,48 @@ from natsume.locks import BaseLimiter, BaseLock, MutexLock
 from natsume.model.claim import Unique
 from natsume.model.event import Event
 from natsume.retry_policies import ExponentialBackoff, NoRetry, RetryPolicyBase
+from natsume.schedules import CronSchedule, IntervalSeconds, RRuleSchedule, TaskScheduleBase
 
 __all__ = [
-from natsume.schedules import CronSchedule, IntervalSeconds, RRuleSchedule, TaskScheduleBase
     "ArgumentsError",
     "BaseLimiter",
     "BaseLock",
     "BaseTask",
     "CallbackSpawner",
-    "DBDepends",
-    "Depends",
     "CatchUp",
     "CronSchedule",
+    "DBDepends",
+    "Depends",
     "DuplicateTask",
     "Event",
     "ExponentialBackoff",
     "HeldLocks",
+    "IntervalSeconds",
     "LockedObjectType",
     "MutexLock",
     "NatsumeError",
     "NoRetry",
     "NoTransaction",
-    "Priority",
-    "RetryPolicyBase",
-    "Size",
     "Overlap",
     "PeriodicBaseTask",
     "PeriodicVoAwareBaseTask",
-    "Snooze",
+    "Priority",
     "RRuleSchedule",
+    "RetryPolicyBase",
+    "Size",
+    "Snooze",
     "TaskInfo",
     "TaskRetryRequestedError",
+    "TaskScheduleBase",
     "Unique",
     "UnretryableError",
     "UsageError",
-    "TaskScheduleBase",
     "provide",
     "register_locked_object_type",
 ]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     # The client brings the connection with it: loaded only where it is used, so that `import natsume` is light.
     if name in {"JoinResults", "MemberResult"}:
         from natsume import results  # noqa: PLC0415
