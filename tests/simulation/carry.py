@@ -148,7 +148,10 @@ class Carry:
             self._laws.raised(run.seen)
             retry = task.attempt <= actor.retries_max
             return ev.Raised(run.started_at, now, Failure("E", "no"), now + 2.0 if retry else None)
-        return ev.Returned(run.started_at, now, b"null")
+        return self._returned(run)
+
+    def _returned(self, run: Run) -> ev.Event:
+        return ev.Returned(run.started_at, self._world.now, b"null")
 
     def _commit(self, _run: Run, effect: do.Commit) -> ev.Event:
         if self._world.commit(effect.record):

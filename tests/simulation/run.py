@@ -34,11 +34,14 @@ class Report(msgspec.Struct, frozen=True):
 class Simulation:
     """One world from its first submission to its silence."""
 
+    dangers: tuple[faults.Fault, ...] = faults.ALL
+    draws, worlds, watches, works = staticmethod(scenario.draw), World, Laws, Worker
+
     def __init__(self, seed: int, planted: Planted, say: Callable[[str], None] | None = None) -> None:
         self.rng = rng = Random(seed)
-        self.scenario = scenario.draw(rng)
-        self.world = World(planted.options, say)
-        self.laws = Laws(self.world, self.scenario)
+        self.scenario = self.draws(rng)
+        self.world = self.worlds(planted.options, say)
+        self.laws = self.watches(self.world, self.scenario)
         self.sent: list[tuple[Task, float]] = []
         self.floating: list[int] = []
         self.turns = 0
@@ -47,14 +50,14 @@ class Simulation:
         self._names = 0
         self.workers = [self._worker(number) for number in range(self.scenario.workers)]
         self._tempo = rng.choice(_TEMPI)
-        self._faults = rng.sample(faults.ALL, rng.randint(1, len(faults.ALL)))
+        self._faults = rng.sample(self.dangers, rng.randint(1, len(self.dangers)))
         self._fault_rate = rng.choice(_FAULT_RATES)
 
     def run(self) -> None:
         """Play the world; raises LawBroken."""
         for task, _ in self.scenario.tasks:
             self.note(f"{task.id}: {self.scenario.actors[task.actor]}")
-        for _ in range(_TURNS_PER_TASK * len(self.scenario.tasks)):
+        for _ in range(_TURNS_PER_TASK * len(self.scenario.actors)):
             self.turns += 1
             self._turn()
         self._quiet()
@@ -81,14 +84,12 @@ class Simulation:
 
     def _worker(self, number: int) -> Worker:
         self._names += 1
-        worker = Worker(number, f"w{number}.{self._names}", self.world, self.laws, self.scenario, self.rng)
+        worker = self.works(number, f"w{number}.{self._names}", self.world, self.laws, self.scenario, self.rng)
         self._planted.spoil(worker)
         return worker
 
     def _replace(self, worker: Worker) -> None:
         self.workers[self.workers.index(worker)] = self._worker(worker.number)
-
-    # one turn
 
     def _turn(self) -> None:
         rng = self.rng
@@ -198,8 +199,6 @@ class Simulation:
         self.world.now += passed_s
         for worker in self.workers:
             worker.keep_alive()
-
-    # silence
 
     def _quiet(self) -> None:
         """No more faults: everything must come to its end."""

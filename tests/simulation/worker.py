@@ -34,6 +34,8 @@ _UNKNOWN: Final = Fault(Reason.UNKNOWN_ACTOR, "no worker here knows the actor")
 class Worker(Intake):
     """One process: its buffer, its runs, its idea of the boot mark."""
 
+    carries: type[Carry] = Carry
+
     def __init__(self, number: int, name: str, world: World, laws: Laws, scenario: Scenario, rng: Random) -> None:
         super().__init__(world, scenario.concurrency)
         self.number = number
@@ -50,7 +52,7 @@ class Worker(Intake):
         self._scenario = scenario
         self._rng = rng
         self._count = 0
-        self._carry = Carry(world, laws, rng)
+        self._carry = self.carries(world, laws, rng)
 
     def taken(self) -> int:
         """Slots that are taken."""
