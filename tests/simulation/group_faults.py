@@ -86,7 +86,6 @@ ALL: Final = (
     lose_answer_to_conductor,
     stall_conductor,
     stall_conductor,
-    stall_conductor,
     deliver_record_twice,
     crash_broker,
     crash_broker,

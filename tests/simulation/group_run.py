@@ -214,11 +214,6 @@ class GroupSimulation(Simulation):
         conductor.advance()
         return busy
 
-    def _quiet(self) -> None:
-        for conductor in self.conductors:
-            conductor.stalled_until = 0.0
-        super()._quiet()
-
     def _quiet_round(self) -> bool:
         moved = super()._quiet_round()
         for conductor in self.conductors:
