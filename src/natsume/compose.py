@@ -1,11 +1,12 @@
 """Puts the parts together: the only place that knows the runtime and the adapters at once."""
 
 import asyncio
+import logging
 import sys
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.events import ActorEvents, StreamEvents
@@ -25,6 +26,10 @@ from natsume.runtime.reactor import Reactor
 from natsume.runtime.reconciler import Reconciler
 from natsume.runtime.worker import Worker
 from natsume.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_DUTY_PAUSE_S: Final = 1.0
 
 
 @asynccontextmanager
@@ -156,7 +161,7 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
         reconciler = reconciler_of(broker, settings, registry)
         await broker.config.watch(reconciler.configure)
         broker.wire.on_restored.append(reconciler.doubt)
-        duties = [asyncio.create_task(duty) for duty in (reactor.run(), dispatcher.run(), reconciler.run())]
+        duties = [asyncio.create_task(_keep(duty)) for duty in (reactor.run, dispatcher.run, reconciler.run)]
         try:
             yield
         finally:
@@ -178,6 +183,16 @@ def reconciler_of(broker: Broker, settings: Settings, registry: Registry) -> Rec
         broker.now,
         generation,
     )
+
+
+async def _keep(duty: Callable[[], Awaitable[None]]) -> None:
+    """Do a duty for ever: what it raises is logged, and it starts anew where the broker says that it stopped."""
+    while True:
+        try:
+            await duty()
+        except Exception:  # noqa: BLE001 - one duty's failure must not end the others, nor pass in silence
+            _log.exception("a duty of the conductor failed; it starts anew in %g s", _DUTY_PAUSE_S)
+            await asyncio.sleep(_DUTY_PAUSE_S)
 
 
 async def _dispose_engines() -> None:
