@@ -79,7 +79,8 @@ def test_what_is_written_is_read():
 @pytest.mark.parametrize("name", ["Natsume-Attempt", "Natsume-Hop", "Natsume-Waits", "Natsume-Offers"])
 def test_the_bounds_of_counts(name):
     read = [
-        codec.decode(LANES[0], "a:B", "d", f"NATS/1.0\r\n{name}: {n}\r\n\r\n".encode(), b"") for n in (9_999_999, 10_000_000)
+        codec.decode(LANES[0], "a:B", "d", f"NATS/1.0\r\n{name}: {n}\r\n\r\n".encode(), b"")
+        for n in (9_999_999, 10_000_000)
     ]
     assert [one.fault is None for one in read] == [True, False]
 

@@ -93,8 +93,10 @@ def _time_line(at: float) -> bytes:
 
 def clean(value: str, what: str) -> str:
     """`value` if it can stand in a header, else ValueError."""
-    if len(value) > limits.HEADER_VALUE_MAX or not _PRINTABLE.fullmatch(value):
-        raise ValueError(f"{what} must be printable and at most {limits.HEADER_VALUE_MAX} characters long")
+    if len(value) > limits.HEADER_VALUE_MAX or not _PRINTABLE.fullmatch(value) or value != value.strip():
+        raise ValueError(
+            f"{what} must be printable, without spaces at its ends, and at most {limits.HEADER_VALUE_MAX} characters"
+        )
     return value
 
 
