@@ -10,6 +10,7 @@ import pytest
 from natsume import BaseTask, Event, TaskInfo
 from natsume.adapters.nats.events import ActorEvents
 from natsume.compose import conducting
+from natsume.core import dispatch
 from natsume.core.dispatch import task_id
 from natsume.model.task import Reason, State
 from natsume.ports import Subscription
@@ -175,6 +176,39 @@ async def test_what_a_consumer_made_anew_brings_again_is_suspect(natsume_broker,
         feed.close()
         await natsume_broker.request("$JS.API.CONSUMER.DELETE.EVENTS.t=3AGreet", b"")
     assert suspect == [(1, 1), (1, 2), (1, 3)]
+
+
+async def test_what_is_wrong_with_one_actor_keeps_no_other_from_its_events(
+    natsume_broker, natsume_client, natsume_worker, natsume_settings, natsume_registry
+):
+    await natsume_broker.publisher.publish(b"$KV.config.events.shop=2Eeu=3AMourn", b"", b"{")
+    async with conducting(natsume_settings, natsume_registry):
+        await subscribed(natsume_broker, "t:Greet")
+        await natsume_client.publish("job.submitted", {"job_id": 7})
+        await until(lambda: RAN == [("Greet", 7)])
+
+
+async def test_an_event_that_breaks_the_dispatcher_holds_up_no_other(
+    natsume_client, natsume_worker, conductor, monkeypatch
+):
+    task_of = dispatch.task_of
+
+    def broken(event, *args, **kwargs):
+        if b"13" in event.body:
+            raise RuntimeError("a bug")
+        return task_of(event, *args, **kwargs)
+
+    monkeypatch.setattr(dispatch, "task_of", broken)
+    for number in range(10, 16):
+        await natsume_client.publish("job.submitted", {"job_id": number})
+    await until(lambda: sorted(RAN) == [("Greet", number) for number in (10, 11, 12, 14, 15)])
+
+
+async def test_a_type_may_hold_what_a_subject_may(natsume_server, natsume_worker, conductor):
+    connection = await nats.connect(natsume_server.url)
+    await connection.publish("event.job.\u00fc.failed", b'{"why": "umlaut"}')
+    await until(lambda: RAN == [("Mourn", "umlaut")])
+    await connection.close()
 
 
 async def test_two_conductors_and_a_killed_broker_leave_each_pair_one_task(

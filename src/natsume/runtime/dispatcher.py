@@ -85,6 +85,13 @@ class Dispatcher:
                 _log.warning("%d events wait for the broker: %s", len(batch), error)
                 await asyncio.sleep(pause_s)
                 pause_s, again = min(2 * pause_s, _PAUSE_LAST_S), True
+            except Exception:  # noqa: BLE001 - one event must not end the duty, nor hold up the others
+                if len(batch) == 1:
+                    _log.exception("event %d cannot be dispatched; the broker brings it back", batch[0].sequence)
+                    return
+                for delivery in batch:
+                    await self._insist([delivery])
+                return
             else:
                 return
 

@@ -65,13 +65,19 @@ class ActorEvents:
         self._created = "0"
 
     async def keep(self, wanted: Sequence[Subscription]) -> None:
-        """Make the consumers that are missing, take from all of them, and keep how far they are."""
+        """Make the consumers that are missing, take from all of them, and keep how far they are.
+
+        What is wrong with one of them is raised when the others are dealt with.
+        """
+        wrong: BrokerError | None = None
         for one in wanted:
-            found = await self._info(one.actor)
-            if found is None:
-                await self._create(one)
-            else:
-                await self._follow(one, found)
+            try:
+                found = await self._info(one.actor)
+                await (self._create(one) if found is None else self._follow(one, found))
+            except BrokerError as error:
+                wrong = error
+        if wrong is not None:
+            raise wrong
 
     async def batch(self, count_max: int) -> list[EventDelivery]:
         """At least one, as soon as there is one."""
@@ -153,7 +159,11 @@ class ActorEvents:
         found = await self._positions.last([_key(actor).decode()])
         if not found or not found[0].body:
             return None, found[0].sequence if found else 0
-        return msgspec.json.decode(found[0].body, type=Position), found[0].sequence
+        try:
+            return msgspec.json.decode(found[0].body, type=Position), found[0].sequence
+        except msgspec.MsgspecError as error:
+            key = found[0].subject.removeprefix(subject.kv("config", ""))
+            raise BrokerError(f"{key} in the bucket config is no position; delete it to start anew: {error}") from None
 
     async def _stream(self) -> dict[str, Any]:
         return await self._asked(f"STREAM.INFO.{EVENTS}", b"")
@@ -187,7 +197,7 @@ class ActorEvents:
     def _take_from(self, actor: str) -> None:
         def take(name: bytes, reply: bytes, body: bytes, headers: bytes | None) -> None:
             delivered, sequence, stamp = ack_numbers(reply)
-            event_type = name.decode().partition(".")[2]
+            event_type = name.decode("utf-8", "replace").partition(".")[2]
             derived = f"at-{self._created}-{sequence}-{stamp}"
             event = read_event(event_type, derived, stamp / 1e9, headers, body)
             suspect_to = self._suspect_to[actor]
