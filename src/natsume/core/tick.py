@@ -105,7 +105,7 @@ def refused(task: Task, rules: TickRules, holder: str, since: float) -> str | No
         stands_for = siblings and rules.catch_up is not CatchUp.ALL
         return f"{holder}, which started after it was due, stands for it" if stands_for else None
     before = schedules.parse(task.schedule or "").previous(datetime.fromtimestamp(due, UTC) - _MOMENT)
-    waits = before is None or before.timestamp() < since
+    waits = before is None or before.timestamp() <= since
     return None if waits else f"{holder or 'another task'} was running, and an earlier tick waited for it"
 
 

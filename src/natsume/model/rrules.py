@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+_MINUTE: Final = timedelta(minutes=1)
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
 _YEAR_AND_MORE: Final = timedelta(days=400)
 # By dateutil's numbers of the frequencies, WEEKLY to SECONDLY: a start may move by so many intervals.
-_MOVES: Final = {2: 7 * _DAY, 3: _DAY, 4: _DAY, 5: _HOUR, 6: _HOUR}
+_MOVES: Final = {2: 7 * _DAY, 3: _DAY, 4: _DAY, 5: _HOUR, 6: _MINUTE}
+_NAIVE: Final = "its DTSTART or UNTIL has no time zone: write 20260101T060000Z, or DTSTART;TZID=Europe/Berlin:…"
 
 
 def parse(text: str, start: datetime) -> Any:
@@ -17,15 +19,14 @@ def parse(text: str, start: datetime) -> Any:
 
     try:
         rule = rrulestr(text, dtstart=start)
-        first = rule.after(datetime.min.replace(tzinfo=UTC))
+        first = next(iter(rule), None)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ValueError(" ".join(str(error).split()) or "it cannot be read") from None
+        cause = " ".join(str(error).split()) or "it cannot be read"
+        raise ValueError(_NAIVE if "naive" in cause else cause) from None
     if first is None:
         raise ValueError("it never happens")
     if first.tzinfo is None:
-        raise ValueError(
-            "its DTSTART has no time zone: write DTSTART:20260101T060000Z, or DTSTART;TZID=Europe/Berlin:…"
-        )
+        raise ValueError(_NAIVE)
     return rule
 
 
