@@ -186,10 +186,10 @@ def reconciler_of(broker: Broker, settings: Settings, registry: Registry) -> Rec
 
 
 async def _keep(duty: Callable[[], Awaitable[None]]) -> None:
-    """Do a duty for ever: what it raises is logged, and it starts anew where the broker says that it stopped."""
+    """Do a duty to its end: what it raises is logged, and it starts anew where the broker says that it stopped."""
     while True:
         try:
-            await duty()
+            return await duty()
         except Exception:  # noqa: BLE001 - one duty's failure must not end the others, nor pass in silence
             _log.exception("a duty of the conductor failed; it starts anew in %g s", _DUTY_PAUSE_S)
             await asyncio.sleep(_DUTY_PAUSE_S)
