@@ -111,7 +111,7 @@ def test_the_how_to_shows_what_operators_need() -> None:
 
 
 async def test_each_command_of_the_how_to_says_what_it_says_there(applied: nats.NATS, cli: Cli) -> None:
-    await applied.jetstream().publish("$KV.locks.JOB.42", b"{}", headers={"Nats-TTL": "600s"})
+    await applied.jetstream().publish("$KV.locks.job.42", b"{}", headers={"Nats-TTL": "600s"})
     for command, output in shown():
         done = cli(command)
         refused = "nats: error" in output
@@ -139,10 +139,10 @@ async def test_a_task_for_a_lane_that_does_not_exist_is_stored_nowhere(applied: 
 
 async def test_a_released_lock_is_no_longer_listed(applied: nats.NATS, cli: Cli) -> None:
     publish = applied.jetstream().publish
-    await publish("$KV.locks.JOB.42", b"{}", headers={"Nats-TTL": "600s"})
-    await publish("$KV.locks.JOB.43", b"{}", headers={"Nats-TTL": "600s"})
-    await publish("$KV.locks.JOB.42", b"", headers={"KV-Operation": "DEL", "Nats-TTL": "600s"})
-    assert cli("nats kv ls locks").stdout.split() == ["JOB.43"]
+    await publish("$KV.locks.job.42", b"{}", headers={"Nats-TTL": "600s"})
+    await publish("$KV.locks.job.43", b"{}", headers={"Nats-TTL": "600s"})
+    await publish("$KV.locks.job.42", b"", headers={"KV-Operation": "DEL", "Nats-TTL": "600s"})
+    assert cli("nats kv ls locks").stdout.split() == ["job.43"]
 
 
 async def test_the_cli_alone_creates_what_apply_would(connection: nats.NATS, cli: Cli) -> None:
