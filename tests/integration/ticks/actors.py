@@ -39,6 +39,14 @@ class Rule(PeriodicBaseTask):
 
 
 @dataclass
+class Hourly(PeriodicBaseTask):
+    default_schedule = IntervalSeconds(3600)
+
+    async def execute(self):
+        return None
+
+
+@dataclass
 class Disabled(PeriodicBaseTask):
     default_schedule = EVERY_SECOND
     _enabled = False
