@@ -32,7 +32,7 @@ class BaseTask:
 
     # Lets a pydantic model set the attributes above without annotating them; nothing else reads it.
     model_config: ClassVar[Any] = {
-        "ignored_types": (Priority, Size, RetryPolicyBase, bool, int, float, str, tuple, Unique),
+        "ignored_types": (Priority, Size, RetryPolicyBase, TaskScheduleBase, bool, int, float, str, tuple, Unique),
     }
 
     @property

@@ -208,8 +208,8 @@ class Schedules(Ticks, Protocol):
         """Remove the very schedule that was seen; False if another is in its place."""
         ...
 
-    async def marks(self) -> dict[str, Mark]:
-        """What is kept of schedules, by their ids."""
+    async def marks(self, keys: Sequence[str]) -> dict[str, Mark]:
+        """What is kept of these schedules, by their ids."""
         ...
 
     async def mark(self, schedule: str, mark: Mark) -> None:

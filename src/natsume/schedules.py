@@ -209,6 +209,15 @@ def parse(text: str) -> Schedule:
         raise UsageError(f"{text!r} is no schedule: {' '.join(str(error).split())}") from None
 
 
+def is_text(text: str) -> bool:
+    """Whether `parse` takes it."""
+    try:
+        parse(text)
+    except UsageError:
+        return False
+    return True
+
+
 _INTERVAL_MAX_S: Final = 100 * 365 * 86_400
 _EACH: Final = {1: "0 * * * * *", 60: "0 0 * * * *", 3600: "0 0 0 * * *"}
 

@@ -2,15 +2,14 @@
 
 import difflib
 from collections.abc import Collection, Iterator
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from natsume.exceptions import ArgumentsError
+from natsume.model import cron
 from natsume.model.config import ScheduleConfig, TasksConfig
 from natsume.registry import Actor, Registry
-
-_CRON_FIELDS: Final = (5, 6)
 
 
 def misfits(config: TasksConfig, registry: Registry) -> Iterator[str]:
@@ -67,6 +66,8 @@ def _wrong_schedule(schedule: ScheduleConfig) -> Iterator[str]:
     given = [way for way in ("every", "cron", "rrule") if getattr(schedule, way) is not None]
     if len(given) > 1:
         yield f" has {' and '.join(given)}; keep one of them"
+    if schedule.every is not None and schedule.every % 1:
+        yield f".every is {schedule.every:g}; write whole seconds"
     if schedule.every is not None and schedule.timezone is not None:
         yield ".timezone means nothing beside every; remove it"
     if schedule.cron is not None and not _is_cron(schedule.cron):
@@ -78,15 +79,11 @@ def _wrong_schedule(schedule: ScheduleConfig) -> Iterator[str]:
 
 
 def _is_cron(text: str) -> bool:
-    from croniter import croniter  # noqa: PLC0415 - most files have none
-
-    fields = text.split()
-    if len(fields) not in _CRON_FIELDS:
+    try:
+        cron.parse(text)
+    except ValueError:
         return False
-    # croniter wants the seconds last.
-    ordered = fields if len(fields) == _CRON_FIELDS[0] else [*fields[1:], fields[0]]
-    valid: Any = croniter.is_valid
-    return bool(valid(" ".join(ordered)))
+    return True
 
 
 def _rrule_flaw(text: str) -> str | None:

@@ -101,7 +101,11 @@ class TestMissed:
 
     def test_all_is_for_a_window(self) -> None:
         assert self.find(CatchUp.ALL, 10_000, window_s=200.0) == [150, 90, 30]
-        assert self.find(CatchUp.ONCE, 10_000, window_s=20.0) == []
+
+    def test_once_looks_as_far_back_as_starts_are_kept(self) -> None:
+        assert self.find(CatchUp.ONCE, 10_000, window_s=20.0) == [30]
+        weekly = Wanted(replace(ENTRY, text=IntervalSeconds(30 * 86_400).text))
+        assert missed(weekly, 0.0, None, self.now) == []
 
     def test_skip_makes_up_nothing(self) -> None:
         assert self.find(CatchUp.SKIP, 500) == []

@@ -43,7 +43,7 @@ class Timetable:
             else:
                 self._present.setdefault(one.entry.key, one)
         self.keys = sorted(self._present.keys() | self._wanted.keys(), key=lambda key: key.name)
-        self._marks = await self._port.marks()
+        self._marks = await self._port.marks([key.id for key in self.keys])
         self._ran = await self._port.ran([key.id for key in self.keys])
 
     def named(self, name: str) -> list[ScheduleKey]:

@@ -8,13 +8,17 @@ undoes nothing, and a schedule of an actor that nobody here knows is left alone.
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 
 from natsume import schedules
 from natsume.enums import CatchUp
-from natsume.model.limits import TICKS_MADE_UP_MAX
+from natsume.model.limits import START_TTL_S, TICKS_MADE_UP_MAX
 from natsume.model.tick import Entry, Mark, Present, Ran, ScheduleKey
+
+_ONCE_MAX_S: Final = START_TTL_S - 3600.0
+"""Of an older tick nothing says any more whether it started."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -109,7 +113,7 @@ def missed(wanted: Wanted, since: float, ran: Ran | None, now: float) -> list[da
         return []
     if wanted.catch_up is CatchUp.ONCE:
         due = schedule.previous(until)
-        last = max(since, now - wanted.window_s)
+        last = max(since, now - _ONCE_MAX_S)
         if due is None or due.timestamp() <= last or (ran is not None and ran.at >= due.timestamp()):
             return []
         return [due]

@@ -61,7 +61,7 @@ def due_of(task: Task) -> float | None:
     if task.schedule is None:
         return None
     found = parse_id(task.id)
-    return found[1].timestamp() if found else None
+    return found[1].timestamp() if found and schedules.is_text(task.schedule) else None
 
 
 def schedule_of(task: Task) -> str | None:
@@ -104,9 +104,17 @@ def refused(task: Task, rules: TickRules, holder: str, since: float) -> str | No
     if due <= since:
         stands_for = siblings and rules.catch_up is not CatchUp.ALL
         return f"{holder}, which started after it was due, stands for it" if stands_for else None
-    before = schedules.parse(task.schedule or "").previous(datetime.fromtimestamp(due, UTC) - _MOMENT)
-    waits = before is None or before.timestamp() <= since
+    waits = _due_before(task, due) <= since
     return None if waits else f"{holder or 'another task'} was running, and an earlier tick waited for it"
+
+
+def _due_before(task: Task, due: float) -> float:
+    """When the tick before this one was due; 0 if there was none."""
+    try:
+        before = schedules.parse(task.schedule or "").previous(datetime.fromtimestamp(due, UTC) - _MOMENT)
+    except OverflowError:
+        return 0.0
+    return before.timestamp() if before is not None else 0.0
 
 
 def covered(task: Task, rules: TickRules, ran: tuple[str, float] | None, now: float) -> str | None:
@@ -131,12 +139,12 @@ def successor(task: Task, headers: bytes, target: str, rules: TickRules, now: fl
         key, due = parse_subject(codec.header(headers, b"nats-scheduler"))
         schedule = schedules.parse(task.schedule or "")
         generation = float(codec.header(headers, b"natsume-generation") or 0)
-    except (ValueError, UsageError):
+        if due is None or schedule.server_text is not None:
+            return None
+        after = due if rules.catch_up is CatchUp.ALL else max(due, datetime.fromtimestamp(now, UTC))
+        upcoming = schedule.next_after(after)
+    except (ValueError, OverflowError, UsageError):
         return None
-    if due is None or schedule.server_text is not None:
-        return None
-    after = due if rules.catch_up is CatchUp.ALL else max(due, datetime.fromtimestamp(now, UTC))
-    upcoming = schedule.next_after(after)
     if upcoming is None:
         return None
     return Entry(key, schedule.text, target, task.body, generation, upcoming)

@@ -86,14 +86,26 @@ class Reconciler:
     async def once(self, only: Callable[[ScheduleKey], bool] = lambda _key: True) -> list[Action]:
         """Make up what was missed and do what is to be done, for some schedules or all; what was done."""
         present = [one for one in await self._schedules.present() if one.entry is None or only(one.entry.key)]
-        marks = await self._schedules.marks()
         wanted = {key: one for key, one in self._agenda.wanted.items() if only(key)}
+        ours = {one.entry.key for one in present if one.entry is not None}
+        marks = await self._schedules.marks([key.id for key in wanted.keys() | ours])
         if self._doubts:
             await self._make_up(wanted, present, marks)
             self._doubts -= 1
         now = datetime.fromtimestamp(self._now(), UTC)
         actions = plan(wanted, self._agenda.known, present, marks, self._generation, now)
-        return [action for action in actions if await self._act(action)]
+        return [action for action in actions if await self._carry_out(action)]
+
+    async def _carry_out(self, action: Action) -> bool:
+        """Whether it is done; what the broker refuses keeps nothing else from being done."""
+        try:
+            return await self._act(action)
+        except BrokerError as error:
+            if not error.code:
+                raise
+            name = action.entry.key.name if isinstance(action, Put) else action.present.subject
+            _log.error("the broker refuses the schedule %s: %s", name, error)
+            return False
 
     async def _act(self, action: Action) -> bool:
         match action:

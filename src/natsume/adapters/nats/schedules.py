@@ -1,8 +1,9 @@
 """Schedules in TASKS, and what is kept of them in the bucket `config` (ports Schedules and Ticks)."""
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -21,6 +22,8 @@ _PAGE: Final = 500
 _FENCE: Final = "Nats-Expected-Last-Subject-Sequence: {}\r\n"
 _RAN_TTL: Final = b"Nats-TTL: %ds\r\n" % START_TTL_S
 _DELETE: Final = f"$JS.API.STREAM.MSG.DELETE.{TASKS}"
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _NAMES: Final = f"$JS.API.STREAM.INFO.{TASKS}"
 
 
@@ -63,11 +66,9 @@ class StreamSchedules:
         answer = await self._request(_DELETE, b'{"seq":%d,"no_erase":true}' % present.sequence)
         return b'"success":true' in answer.replace(b" ", b"")
 
-    async def marks(self) -> dict[str, Mark]:
-        """What is kept of schedules, by their ids."""
-        prefix = kv(BUCKET, "schedule.")
-        found = await self._read(f"{prefix}*")
-        return {one.subject.removeprefix(prefix): msgspec.json.decode(one.body, type=Mark) for one in found}
+    async def marks(self, keys: Sequence[str]) -> dict[str, Mark]:
+        """What is kept of these schedules, by their ids."""
+        return await self._kept("schedule.", keys, Mark)
 
     async def mark(self, schedule: str, mark: Mark) -> None:
         """Keep this of a schedule."""
@@ -75,19 +76,22 @@ class StreamSchedules:
 
     async def ran(self, keys: Sequence[str]) -> dict[str, Ran]:
         """The latest starts of these schedules, by their ids."""
-        prefix, latest = kv(BUCKET, "ran."), {}
-        for at in range(0, len(keys), _PAGE):
-            for one in await self._marks.last([prefix + key for key in keys[at : at + _PAGE]]):
-                if one.body:
-                    latest[one.subject.removeprefix(prefix)] = msgspec.json.decode(one.body, type=Ran)
-        return latest
+        return await self._kept("ran.", keys, Ran)
 
     async def started(self, schedule: str, ran: Ran) -> None:
         """Keep the start of a schedule's tick."""
         await self._publisher.publish(kv(BUCKET, f"ran.{schedule}").encode(), _RAN_TTL, msgspec.json.encode(ran))
 
-    async def _read(self, pattern: str) -> list[Stored]:
-        return [one for one in await self._marks.last([pattern]) if one.body]
+    async def _kept(self, prefix: str, keys: Sequence[str], kind: type[T]) -> dict[str, T]:
+        prefix, found = kv(BUCKET, prefix), {}
+        for at in range(0, len(keys), _PAGE):
+            for one in await self._marks.last([prefix + key for key in keys[at : at + _PAGE]]):
+                try:
+                    found[one.subject.removeprefix(prefix)] = msgspec.json.decode(one.body, type=kind)
+                except msgspec.MsgspecError as error:
+                    if one.body:
+                        _log.warning("%s cannot be read and counts for nothing: %s", one.subject, error)
+        return found
 
 
 def _headers(entry: Entry, expected: int) -> bytes:
