@@ -128,6 +128,7 @@ async def working(
         broker.wire.on_lost.append(worker.intake.doubt)
         try:
             worker.start()
+            await asyncio.sleep(0)
             await broker.wire.flush()  # its pulls stand
             yield worker
         finally:

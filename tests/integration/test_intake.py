@@ -52,6 +52,7 @@ async def intake(started):
 
 
 async def test_an_idle_worker_has_a_pull_standing_on_each_lane(intake):
+    await asyncio.sleep(0)
     assert all(intake._deliveries.asked[lane] >= 1 for lane in LANES)
 
 

@@ -29,6 +29,7 @@ class Intake:
         self._buffers: tuple[deque[tuple[Delivery, float]], ...] = tuple(deque() for _ in lanes)
         self._index = {lane: number for number, lane in enumerate(lanes)}
         self._followers: dict[str, list[Delivery]] = {}
+        self._asking = False
         self._flowing = [False] * len(lanes)
         self._deliveries: Deliveries | None = None
         self._open = True
@@ -60,16 +61,20 @@ class Intake:
             self._followers.setdefault(delivery.task.id, []).append(delivery)
 
     def room(self) -> None:
-        """Start what can start and ask for more."""
+        """Start what can start, and ask for more: once for all that happens in this turn of the loop."""
         if not self._open:
             return
         self._fill()
+        if not self._asking:
+            self._asking = True
+            self._loop.call_soon(self._ask)
+
+    def _ask(self) -> None:
+        self._asking = False
         deliveries = self._deliveries
-        if deliveries is None:
+        if deliveries is None or not self._open or self._isolating or self._isolated:
             return
         allowance = self._concurrency - self.running + pick.ahead(self._concurrency, self._ended_per_s)
-        if self._isolating or self._isolated:
-            return
         outstanding = [deliveries.outstanding(lane) for lane in self._lanes]
         wanted = pick.pulls(allowance - self.buffered, outstanding, self._flowing)
         for number, count in enumerate(wanted):

@@ -60,7 +60,7 @@ class Run:
 
     def check_leases(self, now: float) -> None:
         """Learn from the clock that a lease has ended: after a stop, nobody may have told yet."""
-        if any(lease.until <= now for lease in self.leases):
+        if self.leases and any(lease.until <= now for lease in self.leases):
             self.lease_gone()
 
     def lease_gone(self) -> None:
