@@ -1,5 +1,6 @@
 """Requests to the broker's API, with its errors as ours."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from nats import errors
@@ -16,6 +17,8 @@ def requests(wire: Wire) -> Request:
     """Requests over one connection."""
 
     async def request(subject: str, body: bytes) -> bytes:
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task is not None else 0
         try:
             answer = await wire.request(subject, body, timeout=limits.PUBACK_TIMEOUT_S)
         except errors.NoRespondersError:
@@ -24,6 +27,9 @@ def requests(wire: Wire) -> Request:
             raise Disconnected("the broker is not connected now; nothing was sent") from None
         except (TimeoutError, errors.TimeoutError):
             raise NotAcknowledged(f"the broker did not answer {subject} in time") from None
+        if task is not None and task.cancelling() > cancelled:
+            # Before Python 3.12 the wait inside swallows a cancellation that comes together with the answer.
+            raise asyncio.CancelledError
         return bytes(answer.data)
 
     return request
