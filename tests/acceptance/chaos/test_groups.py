@@ -10,9 +10,10 @@ import pytest
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.testing import until
 
+from .group_account import starts_of
 from .group_actors import KINDS
 from .group_installation import MEMBERS, GroupInstallation
-from .groups import starts_of, storm
+from .groups import storm
 from .installation import Wiretap
 
 GROUPS = 40
