@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
-from natsume import binding
+from natsume.binding import current
 from natsume.enums import CatchUp, Overlap, Priority, Size
 from natsume.exceptions import UsageError
 from natsume.lock_registry import LockedObjectType
@@ -57,7 +57,7 @@ class BaseTask:
         """
         if at_time is not None and at_time.utcoffset() is None:
             raise UsageError(f"{type(self).__name__}.schedule: at_time {at_time} has no time zone; add tzinfo=UTC")
-        return await binding.current().schedule(self, at=at_time, labels=labels, now=now)
+        return await current().schedule(self, at=at_time, labels=labels, now=now)
 
     def serialize(self) -> tuple[Any, ...]:
         """The values of the fields, in their order."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from natsume import binding
 from natsume.base_task import BaseTask
+from natsume.binding import bind
 from natsume.children import Children
 from natsume.core.delivery import Delivery
 from natsume.depends import CallbackSpawner
@@ -114,7 +114,7 @@ class Inline:
         loop = asyncio.get_running_loop()
         self._run.driver, self._run.running_since = asyncio.current_task(), loop.time()
         try:
-            with binding.bind(self._children):
+            with bind(self._children):
                 async with self._actor.plan.open(self._given()) as kwargs:
                     if debugger == "before":
                         breakpoint()  # `step` leads into execute()

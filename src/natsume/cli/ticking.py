@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
-from natsume import schedules
 from natsume.core.reconcile import Put, Wanted
 from natsume.exceptions import UsageError
 from natsume.model.tick import Mark, Present, Ran, ScheduleKey
 from natsume.ports import Outgoing, Schedules
 from natsume.runtime.reconciler import Reconciler, tick_task
+from natsume.schedules import parse
 
 _AHEAD: Final = timedelta(days=366 * 10)
 Row = dict[str, Any]
@@ -127,7 +127,7 @@ class Timetable:
         for key in self.named(name):
             wanted = self._definition(key)
             until = min(until, datetime.fromtimestamp(self.now, UTC))
-            due = list(islice(schedules.parse(wanted.entry.text).occurrences(after, until), most + 1))
+            due = list(islice(parse(wanted.entry.text).occurrences(after, until), most + 1))
             if len(due) > most:
                 raise UsageError(f"{key.name} was due more than {most} times then; choose a shorter time")
             # Asked for, they run whatever ran since: they are under no policy of ticks.
@@ -178,7 +178,7 @@ class Timetable:
 
     def _next(self, key: ScheduleKey, count: int) -> list[str]:
         now = datetime.fromtimestamp(self.now, UTC)
-        schedule = schedules.parse(self._definition(key).entry.text)
+        schedule = parse(self._definition(key).entry.text)
         return [_utc(due.timestamp()) for due in islice(schedule.occurrences(now, now + _AHEAD), count)]
 
 

@@ -12,10 +12,10 @@ from typing import Final
 
 import msgspec
 
-from natsume import schedules
 from natsume.enums import CatchUp
 from natsume.model.limits import START_TTL_S, TICKS_MADE_UP_MAX
 from natsume.model.tick import Entry, Mark, Present, Ran, ScheduleKey
+from natsume.schedules import parse
 
 _ONCE_MAX_S: Final = START_TTL_S - 3600.0
 """Of an older tick nothing says any more whether it started."""
@@ -94,7 +94,7 @@ def _kept(entry: Entry, there: list[Present], mark: Mark, generation: float, now
 
 def armed_for(entry: Entry, now: datetime) -> Entry | None:
     """The entry as it is put: what the server cannot repeat is put for its next occurrence, if there is one."""
-    schedule = schedules.parse(entry.text)
+    schedule = parse(entry.text)
     if schedule.server_text is not None:
         return entry
     due = schedule.next_after(now)
@@ -107,7 +107,7 @@ def missed(wanted: Wanted, since: float, ran: Ran | None, now: float) -> list[da
     `since` is when the schedule came to lie where it lies, `now` is late enough for the broker to have
     fired what is due.
     """
-    schedule = schedules.parse(wanted.entry.text)
+    schedule = parse(wanted.entry.text)
     until = datetime.fromtimestamp(now, UTC)
     if wanted.catch_up is CatchUp.SKIP:
         return []

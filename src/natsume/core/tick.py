@@ -11,13 +11,13 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from natsume import schedules
 from natsume.enums import CatchUp, Overlap
 from natsume.exceptions import UsageError
 from natsume.model import codec
 from natsume.model.limits import TICK_LATE_S
 from natsume.model.task import Task
 from natsume.model.tick import Entry, ScheduleKey, parse_id, parse_subject
+from natsume.schedules import is_text, parse
 
 _MOMENT: Final = timedelta(microseconds=1)
 
@@ -50,7 +50,7 @@ def _fired(task: Task, headers: bytes) -> tuple[ScheduleKey, datetime] | None:
         key, due = parse_subject(codec.header(headers, b"nats-scheduler"))
         if due is None:
             upcoming = datetime.fromisoformat(codec.header(headers, b"nats-schedule-next"))
-            due = schedules.parse(task.schedule or "").previous(upcoming - _MOMENT)
+            due = parse(task.schedule or "").previous(upcoming - _MOMENT)
     except (ValueError, OverflowError, UsageError):
         return None
     return None if due is None else (key, due)
@@ -61,7 +61,7 @@ def due_of(task: Task) -> float | None:
     if task.schedule is None:
         return None
     found = parse_id(task.id)
-    return found[1].timestamp() if found and schedules.is_text(task.schedule) else None
+    return found[1].timestamp() if found and is_text(task.schedule) else None
 
 
 def schedule_of(task: Task) -> str | None:
@@ -111,7 +111,7 @@ def refused(task: Task, rules: TickRules, holder: str, since: float) -> str | No
 def _due_before(task: Task, due: float) -> float:
     """When the tick before this one was due; 0 if there was none."""
     try:
-        before = schedules.parse(task.schedule or "").previous(datetime.fromtimestamp(due, UTC) - _MOMENT)
+        before = parse(task.schedule or "").previous(datetime.fromtimestamp(due, UTC) - _MOMENT)
     except OverflowError:
         return 0.0
     return before.timestamp() if before is not None else 0.0
@@ -137,7 +137,7 @@ def successor(task: Task, headers: bytes, target: str, rules: TickRules, now: fl
     """The next occurrence of a schedule that the server cannot repeat, to be armed before this one runs."""
     try:
         key, due = parse_subject(codec.header(headers, b"nats-scheduler"))
-        schedule = schedules.parse(task.schedule or "")
+        schedule = parse(task.schedule or "")
         generation = float(codec.header(headers, b"natsume-generation") or 0)
         if due is None or schedule.server_text is not None:
             return None

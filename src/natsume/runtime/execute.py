@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from natsume import binding
+from natsume.binding import bind
 from natsume.children import Children
 from natsume.core import events as ev
 from natsume.exceptions import Snooze, TaskTimeoutError, UnretryableError
@@ -36,7 +36,7 @@ async def execute(
     task = run.delivery.task
     run.started_at = now()
     try:
-        with binding.bind(children):
+        with bind(children):
             result = await _call(run, actor, given)
     except asyncio.CancelledError as error:
         return _stopped(run, actor, error, now())

@@ -7,7 +7,6 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from natsume import schedules
 from natsume.adapters.nats.direct import DirectReader, Stored
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
 from natsume.adapters.nats.request import Request
@@ -16,6 +15,7 @@ from natsume.model.codec import timestamp
 from natsume.model.limits import START_TTL_S
 from natsume.model.subject import TASKS, kv
 from natsume.model.tick import Entry, Mark, Present, Ran, parse_subject
+from natsume.schedules import parse
 
 BUCKET: Final = "config"
 _PAGE: Final = 500
@@ -96,7 +96,7 @@ class StreamSchedules:
 
 def _headers(entry: Entry, expected: int) -> bytes:
     """The header lines: what the server reads of a schedule, and what it passes on to the ticks."""
-    schedule = schedules.parse(entry.text)
+    schedule = parse(entry.text)
     expression = schedule.server_text
     if entry.due is not None:
         expression = f"@at {timestamp(entry.due.timestamp())}"
@@ -122,7 +122,7 @@ def _entry(stored: Stored) -> Entry | None:
         return None
     try:
         key, due = parse_subject(stored.subject)
-        schedules.parse(text)
+        parse(text)
         generation = float(stored.headers.get("Natsume-Generation", 0))
     except (ValueError, UsageError):
         return None
