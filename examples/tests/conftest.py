@@ -6,16 +6,25 @@ import pytest
 
 from natsume.databases import dispose_engines
 from natsume.inject import overriding
+from natsume_examples.owners import tasks as owners
 from natsume_examples.owners.db import OwnersDB
 from natsume_examples.owners.directory import Directory
-from natsume_examples.owners.tasks import SyncOwnersTask
+from natsume_examples.pilots import tasks as pilots
 from natsume_examples.pilots.db import PilotsDB
-from natsume_examples.pilots.tasks import MyPilotTask, chance
 
 
 @pytest.fixture
 def natsume_registry():
-    return {"owners:SyncOwnersTask": SyncOwnersTask, "pilots:MyPilotTask": MyPilotTask}
+    actors = (
+        owners.SyncOwnersTask,
+        owners.OwnerCleanupTask,
+        owners.OwnerReportTask,
+        pilots.MyPilotTask,
+        pilots.MySubmitPilotsTask,
+        pilots.MyCheckPilotsTask,
+        pilots.MyPilotReportTask,
+    )
+    return {f"{actor.__module__.split('.')[1]}:{actor.__name__}": actor for actor in actors}
 
 
 @pytest.fixture(autouse=True)
@@ -33,5 +42,5 @@ async def databases(tmp_path, monkeypatch) -> AsyncIterator[None]:
 def draws() -> Iterator[list[float]]:
     """What the elements' luck will be, draw by draw."""
     draws: list[float] = []
-    with overriding({chance: lambda: lambda: draws.pop(0)}):
+    with overriding({pilots.chance: lambda: lambda: draws.pop(0)}):
         yield draws

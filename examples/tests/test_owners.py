@@ -1,15 +1,15 @@
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from natsume import ExponentialBackoff
+from natsume import CronSchedule, ExponentialBackoff, IntervalSeconds
 from natsume.model.task import Reason, State
 from natsume.testing import task_done, until
 from natsume_examples.owners.db import OwnersDB
 from natsume_examples.owners.directory import Directory
 from natsume_examples.owners.logic import Change, Owner, change
-from natsume_examples.owners.tasks import SyncOwnersTask
+from natsume_examples.owners.tasks import KEPT, OwnerCleanupTask, OwnerReportTask, SyncOwnersTask
 
 ALICE = Owner("vo", "alice", "alice@example.org")
 
@@ -71,3 +71,22 @@ async def test_an_outage_is_retried_after_the_base_delay(natsume_client, natsume
     assert failure.failure.type == "DirectoryDown"
     assert failure.next_at - failure.failed_at == pytest.approx(5.0, abs=0.2)
     assert await copy() is None
+
+
+async def test_what_old_tasks_did_is_forgotten_and_the_last_day_reported(natsume_client, natsume_worker):
+    now = datetime.now(UTC)
+    async with OwnersDB.transaction() as db:
+        await db.keep("old", ALICE, Change.CREATED, now - KEPT - timedelta(hours=1))
+        await db.keep("new", ALICE, Change.UPDATED, now - timedelta(hours=1))
+    assert await natsume_client.result(await natsume_client.submit(OwnerCleanupTask())) == 1
+    async with OwnersDB.transaction() as db:
+        assert [await db.sync_of(task_id) for task_id in ("old", "new")] == [None, Change.UPDATED]
+    report = await natsume_client.result(await natsume_client.submit(OwnerReportTask("vo")))
+    assert report == {"created": 0, "updated": 1, "unchanged": 0}
+    other = await natsume_client.result(await natsume_client.submit(OwnerReportTask("other")))
+    assert other == {"created": 0, "updated": 0, "unchanged": 0}
+
+
+def test_when_they_run():
+    assert OwnerCleanupTask.default_schedule == IntervalSeconds(3600)
+    assert OwnerReportTask.default_schedule == CronSchedule("0 6 * * *")

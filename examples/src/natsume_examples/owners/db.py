@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Column, DateTime, MetaData, String, Table, insert, select, update
+from sqlalchemy import Column, DateTime, MetaData, String, Table, delete, func, insert, select, update
 
 from natsume_examples.owners.logic import Change, Owner
 from natsume_examples.storage import ExampleDB
@@ -55,3 +55,13 @@ class OwnersDB(ExampleDB):
             await self.conn.execute(ours.values(email=owner.email, synced_at=at))
         done = {"task_id": task_id, "vo": owner.vo, "owner_name": owner.name, "change": change, "synced_at": at}
         await self.conn.execute(insert(syncs).values(done))
+
+    async def forget_syncs(self, before: datetime) -> int:
+        """Delete what is kept of tasks that ended before; how many there were."""
+        return (await self.conn.execute(delete(syncs).where(syncs.c.synced_at < before))).rowcount
+
+    async def changes(self, vo: str, since: datetime) -> dict[str, int]:
+        """How many changes of each kind were made to a VO's owners since."""
+        these = select(syncs.c.change, func.count()).where(syncs.c.vo == vo, syncs.c.synced_at >= since)
+        rows = await self.conn.execute(these.group_by(syncs.c.change))
+        return {row.change: row[1] for row in rows}

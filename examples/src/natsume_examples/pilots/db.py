@@ -43,6 +43,7 @@ pilots = Table(
     Column("status", String(16), nullable=False),
     Column("submitted_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("updated_by", String(128), nullable=False),  # the task that put it where it stands
 )
 
 
@@ -82,6 +83,21 @@ class PilotsDB(ExampleDB):
         rows = await self.conn.execute(select(pilots.c.id, pilots.c.status).where(pilots.c.vo == vo))
         return {pilot_id: Status(status) for pilot_id, status in rows}
 
+    async def all_statuses(self) -> dict[str, list[Status]]:
+        """Where all pilots stand, by VO."""
+        found: dict[str, list[Status]] = {}
+        for vo, status in await self.conn.execute(select(pilots.c.vo, pilots.c.status)):
+            found.setdefault(vo, []).append(Status(status))
+        return found
+
+    async def to_check(self, vo: str, by: str) -> list[tuple[str, str, Status]]:
+        """Id, element and status of the active pilots of a VO, but for those that this task has moved already."""
+        query = select(pilots.c.id, pilots.c.ce_name, pilots.c.status)
+        rows = await self.conn.execute(
+            query.where(pilots.c.vo == vo, pilots.c.status.in_(ACTIVE), pilots.c.updated_by != by)
+        )
+        return [(pilot_id, name, Status(status)) for pilot_id, name, status in rows]
+
     async def reserve(self, pilot_id: str, element: Element, at: datetime) -> bool:
         """Give a new pilot one of the element's free slots, if there is one; count and insert are one statement."""
         active = select(func.count()).where(
@@ -94,14 +110,16 @@ class PilotsDB(ExampleDB):
             "status": Status.SUBMITTED,
             "submitted_at": at,
             "updated_at": at,
+            "updated_by": pilot_id,
         }
         row = select(*(literal(value, pilots.c[name].type) for name, value in values.items()))
         guarded = row.where(active.scalar_subquery() < element.capacity)
         written = await self.conn.execute(insert(pilots).from_select(list(values), guarded))
         return written.rowcount == 1
 
-    async def transition(self, pilot_id: str, status: Status, at: datetime) -> bool:
-        """Move a pilot on; False if it stands where it cannot go there from."""
+    async def transition(self, pilot_id: str, status: Status, at: datetime, by: str | None = None) -> bool:
+        """Move a pilot on, as its own task or another; False if it stands where it cannot go there from."""
         before = [previous for previous, following in NEXT.items() if status in following]
         moved = update(pilots).where(pilots.c.id == pilot_id, pilots.c.status.in_(before))
-        return (await self.conn.execute(moved.values(status=status, updated_at=at))).rowcount == 1
+        values = {"status": status, "updated_at": at, "updated_by": by or pilot_id}
+        return (await self.conn.execute(moved.values(values))).rowcount == 1

@@ -58,7 +58,14 @@ def accepts(element: Element, draw: float) -> bool:
     return draw < element.success_rate
 
 
-def summary(statuses: Iterable[Status]) -> dict[Status, int]:
+def following(element: Element | None, status: Status, draw: float) -> Status:
+    """Where a check moves an active pilot, one step; one whose element is gone or has no luck fails at the end."""
+    if status is Status.SUBMITTED:
+        return Status.RUNNING
+    return Status.DONE if element is not None and accepts(element, draw) else Status.FAILED
+
+
+def summary(statuses: Iterable[Status]) -> dict[str, int]:
     """How many pilots stand where, all statuses included."""
     counts = Counter(statuses)
-    return {status: counts[status] for status in Status}
+    return {status.value: counts[status] for status in Status}

@@ -1,12 +1,27 @@
 """The actors of the pilots."""
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
-from natsume import BaseLock, BaseTask, Depends, MutexLock, NoRetry, NoTransaction, Priority, Size, TaskInfo
+from natsume import (
+    BaseLock,
+    BaseTask,
+    CronSchedule,
+    Depends,
+    IntervalSeconds,
+    MutexLock,
+    NoRetry,
+    NoTransaction,
+    PeriodicBaseTask,
+    PeriodicVoAwareBaseTask,
+    Priority,
+    Size,
+    TaskInfo,
+)
 from natsume_examples.locked import COMPUTE_ELEMENT
 from natsume_examples.pilots import logic
 from natsume_examples.pilots.db import PilotsDB
@@ -74,3 +89,52 @@ class MyPilotTask(BaseTask):
         if status is None and not (element.enabled and await db.reserve(pilot_id, element, datetime.now(UTC))):
             raise NoFreeSlot(f"{self.ce_name} has no free slot for {self.vo}")
         return element
+
+
+@dataclass
+class MySubmitPilotsTask(PeriodicVoAwareBaseTask):
+    """Fills the compute elements of a VO, each minute: one pilot task for each free slot."""
+
+    default_schedule = IntervalSeconds(60)
+
+    async def execute(self, db: PilotsDB) -> dict[str, int]:
+        """Return how many pilot tasks were scheduled for which element.
+
+        They follow from this task's commit. Each reserves its slot itself: where two ticks saw the same
+        free slot, one of the two pilots gets it.
+        """
+        free = logic.available(await db.elements(self.vo), await db.active(self.vo))
+        for name, slots in free.items():
+            for _ in range(slots):
+                await MyPilotTask(name, self.vo).schedule()
+        return free
+
+
+@dataclass
+class MyCheckPilotsTask(PeriodicVoAwareBaseTask):
+    """Moves each active pilot of a VO on by one step, every half minute."""
+
+    default_schedule = IntervalSeconds(30)
+
+    async def execute(
+        self, db: PilotsDB, chance: Annotated[Callable[[], float], Depends(chance)], info: TaskInfo
+    ) -> dict[str, int]:
+        """Return how many pilots were moved where; a second run of this task moves none a second time."""
+        elements = {element.name: element for element in await db.elements(self.vo)}
+        moved: Counter[str] = Counter()
+        for pilot_id, name, status in await db.to_check(self.vo, info.id):
+            following = logic.following(elements.get(name), status, chance())
+            if await db.transition(pilot_id, following, datetime.now(UTC), info.id):
+                moved[following.value] += 1
+        return dict(moved)
+
+
+@dataclass
+class MyPilotReportTask(PeriodicBaseTask):
+    """Counts the pilots of all VOs, each full hour."""
+
+    default_schedule = CronSchedule("0 * * * *")
+
+    async def execute(self, db: PilotsDB) -> dict[str, dict[str, int]]:
+        """Return the summary of each VO."""
+        return {vo: logic.summary(statuses) for vo, statuses in (await db.all_statuses()).items()}
