@@ -8,13 +8,14 @@ from natsume_examples.demo.log import Log
 from natsume_examples.demo.plan import Plan, small_plan
 from natsume_examples.demo.play import judge, play
 from natsume_examples.demo.stage import staged
+from natsume_examples.demo.ticking import tick
 
 
 async def demo(plan: Plan, log: Log) -> int:
-    """Set the stage, play, compare."""
+    """Set the stage, play, compare; then let the clock run."""
     async with staged(plan) as stage:
         story = await play(plan, stage, log)
-        return await judge(plan, stage, story, log)
+        return await judge(plan, stage, story, log) or await tick(stage, log)
 
 
 def main() -> int:
