@@ -81,9 +81,13 @@ async def test_a_second_run_is_no_second_pilot(natsume_client, natsume_worker, s
         assert await db.reserve("a-task", small, NOW)
         assert await db.reserve("b-task", small, NOW)
         assert await db.transition("b-task", Status.FAILED, NOW)
+        assert await db.reserve("c-task", small, NOW)
+        assert await db.transition("c-task", Status.RUNNING, NOW, "a-check")
     draws[:] = [0.0]
     await natsume_client.submit(MyPilotTask("ce", "vo"), id="a-task")
     await natsume_client.submit(MyPilotTask("ce", "vo"), id="b-task")
+    await natsume_client.submit(MyPilotTask("ce", "vo"), id="c-task")
     assert (await task_done(natsume_client, "a-task")).state is State.COMPLETED
+    assert (await task_done(natsume_client, "c-task")).state is State.COMPLETED
     assert (await task_done(natsume_client, "b-task")).state is State.FAILED
-    assert await statuses() == {"a-task": Status.SUBMITTED, "b-task": Status.FAILED}
+    assert await statuses() == {"a-task": Status.SUBMITTED, "b-task": Status.FAILED, "c-task": Status.RUNNING}

@@ -72,20 +72,22 @@ class MyPilotTask(BaseTask):
         """
         async with db:
             element = await self._reserved(db, info.id)
-        if logic.accepts(element, chance()):
+        if element is None or logic.accepts(element, chance()):
             return info.id
         async with db:
             await db.transition(info.id, Status.FAILED, datetime.now(UTC))
         raise PilotRefused(f"{self.ce_name} did not take the pilot")
 
-    async def _reserved(self, db: PilotsDB, pilot_id: str) -> Element:
-        """The element, with a slot of it reserved for this pilot."""
+    async def _reserved(self, db: PilotsDB, pilot_id: str) -> Element | None:
+        """The element, with a slot of it reserved for this pilot; None if the pilot was seen to run already."""
         element = await db.element(self.vo, self.ce_name)
         if element is None:
             raise NoFreeSlot(f"{self.vo} has no compute element {self.ce_name}")
         status = await db.status(pilot_id)
         if status is Status.FAILED:
             raise PilotRefused(f"{self.ce_name} did not take the pilot, at an earlier run")
+        if status in {Status.RUNNING, Status.DONE}:
+            return None
         if status is None and not (element.enabled and await db.reserve(pilot_id, element, datetime.now(UTC))):
             raise NoFreeSlot(f"{self.ce_name} has no free slot for {self.vo}")
         return element
