@@ -247,7 +247,13 @@ class TestRunning:
 
     def test_an_interrupted_task_that_must_not_run_again_is_dropped(self) -> None:
         record = committed(take(RUNNING, INTERRUPTED, rules=replace(RULES, drop_on_shutdown=True)))
-        assert (record.state, record.discarded) == (State.DROPPED, True)
+        assert (record.state, record.letter, record.discarded) == (State.DROPPED, None, True)
+
+    def test_a_dropped_member_of_a_join_is_a_dead_letter(self) -> None:
+        rules = replace(RULES, drop_on_shutdown=True)
+        record = committed(take(RUNNING, INTERRUPTED, delivery(replace(TASK, join="j", member=0)), rules))
+        assert record.letter is not None
+        assert (record.state, record.letter.reason, record.kind) == (State.DROPPED, Reason.UNRETRYABLE, "dead")
 
     def test_a_lost_lease_interrupts(self) -> None:
         assert take(RUNNING, ev.LeaseGone()) == (replace(RUNNING, lost=True), (do.Interrupt(),))

@@ -78,10 +78,14 @@ def skipped(delivery: Delivery, worker: str, nonce: str, sentence: str, at: floa
 
 
 def dropped(delivery: Delivery, rules: Rules, nonce: str, started_at: float, at: float) -> Done:
-    """The done record of a task that a shutdown interrupted and that is not to run again."""
+    """The done record of a task that a shutdown interrupted and that is not to run again.
+
+    A member of a join is kept here too, for its replay completes the join.
+    """
+    letter = _letter(delivery, Reason.UNRETRYABLE) if delivery.task.join is not None else None
     end = completed(delivery, rules, nonce, Returned(started_at, at, b"null"))
     failure = Failure("Interrupted", "the worker was shut down while the task ran")
-    return msgspec.structs.replace(end, state=State.DROPPED, failure=failure, discarded=True)
+    return msgspec.structs.replace(end, state=State.DROPPED, failure=failure, letter=letter, discarded=letter is None)
 
 
 def failed_attempt(delivery: Delivery, rules: Rules, event: Raised, retry_at: float) -> Failed:
