@@ -16,7 +16,17 @@ from natsume.exceptions import (
 )
 from natsume.given import HeldLocks, TaskInfo
 from natsume.lock_registry import LockedObjectType, register_locked_object_type
-from natsume.locks import BaseLimiter, BaseLock, MutexLock
+from natsume.locks import (
+    BaseLimiter,
+    BaseLock,
+    ConcurrencyLimiter,
+    ExclusiveRWLock,
+    MutexLock,
+    RateLimiter,
+    Recovery,
+    Semaphore,
+    SharedRWLock,
+)
 from natsume.model.claim import Unique
 from natsume.model.event import Event
 from natsume.retry_policies import ExponentialBackoff, NoRetry, RetryPolicyBase
@@ -29,11 +39,13 @@ __all__ = [
     "BaseTask",
     "CallbackSpawner",
     "CatchUp",
+    "ConcurrencyLimiter",
     "CronSchedule",
     "DBDepends",
     "Depends",
     "DuplicateTask",
     "Event",
+    "ExclusiveRWLock",
     "ExponentialBackoff",
     "HeldLocks",
     "IntervalSeconds",
@@ -47,7 +59,11 @@ __all__ = [
     "PeriodicVoAwareBaseTask",
     "Priority",
     "RRuleSchedule",
+    "RateLimiter",
+    "Recovery",
     "RetryPolicyBase",
+    "Semaphore",
+    "SharedRWLock",
     "Size",
     "Snooze",
     "TaskInfo",

@@ -3,19 +3,21 @@
 Every method may raise BrokerError: then nothing is known of its effect.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from natsume.core.delivery import Delivery
 from natsume.core.join import Join
+from natsume.core.projection import Changes
 from natsume.model.claim import Claim
 from natsume.model.event import Envelope
+from natsume.model.lock import Blocked, Holding, Want
 from natsume.model.record import Chunk, Done, Failed, History, Started, Submitted
 from natsume.model.status import Status
 from natsume.model.subject import Lane
-from natsume.model.task import Task
+from natsume.model.task import State, Task
 from natsume.model.tick import Entry, Mark, Present, Ran
 
 
@@ -84,35 +86,29 @@ class Outgoing(Protocol):
 
 
 class Lease(msgspec.Struct):
-    """A held lock: `revision` changes at each renewal, `token` is its first and only grows over holders.
+    """A held place in a lock: `revision` changes at each renewal, `token` is its first and only grows over holders.
 
     `until` is when it ends for its holder, on the monotonic clock of this process.
     """
 
-    key: str
-    holder: str
-    task: str
-    since: float
-    ttl_s: float
+    want: Want
+    slot: str
+    holding: Holding
     token: int
     revision: int
     until: float
 
-
-class Held(msgspec.Struct, frozen=True):
-    """A lock that another has: who, which task, and since when (Unix seconds)."""
-
-    key: str
-    holder: str
-    task: str
-    since: float
+    @property
+    def key(self) -> str:
+        """The entry's key in its bucket."""
+        return f"{self.want.key}.{self.slot}"
 
 
 class Leases(Protocol):
-    """Locks that end by themselves."""
+    """Locks that end by themselves, and the lines of those that wait for them."""
 
-    async def acquire(self, key: str, holder: str, task: str, ttl_s: float) -> Lease | Held:
-        """Take a lock if it is free or already this holder's."""
+    async def acquire(self, want: Want, holding: Holding) -> Lease | Blocked:
+        """Take a place if there is one, or if it is kept for this task or already this holder's."""
         ...
 
     async def renew(self, lease: Lease) -> bool:
@@ -120,7 +116,15 @@ class Leases(Protocol):
         ...
 
     async def release(self, lease: Lease) -> None:
-        """Give a lock back; does nothing if it is lost."""
+        """Hand the place to who is next, or give it back; does nothing if it is lost."""
+        ...
+
+    async def park(self, task: Task, blocked: Blocked, until: float) -> None:
+        """Let a task wait in the lock's line, unless its hop does already; it returns by itself then."""
+        ...
+
+    async def wake(self, key: str) -> None:
+        """Give the free places of a lock to the first of its line."""
         ...
 
 
@@ -293,4 +297,69 @@ class EventFeed(Protocol):
 
     def acknowledge(self, delivery: EventDelivery) -> None:
         """Say that its task is stored."""
+        ...
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """A record in the hands of the ledger's projector."""
+
+    subject: str
+    body: bytes
+    token: bytes
+    sequence: int
+
+
+class RecordsFeed(Protocol):
+    """All records that the ledger is made of, each until it is acknowledged."""
+
+    async def batch(self, count_max: int) -> list[Recorded]:
+        """At least one, as soon as there is one; successes from which nothing follows come last."""
+        ...
+
+    def acknowledge(self, batch: Sequence[Recorded]) -> None:
+        """Say that their rows are committed."""
+        ...
+
+
+class Ledger(Protocol):
+    """What outlives the broker; every method may raise LedgerError."""
+
+    async def prepare(self) -> None:
+        """Make sure that the schema is this version's."""
+        ...
+
+    async def project(self, changes: Changes, broker: str, sequence: int) -> None:
+        """Commit changes, and that this broker's records were followed to here."""
+        ...
+
+    async def ended(self, task_ids: Collection[str]) -> set[str]:
+        """Those of these tasks whose records the broker need not keep: they ended, and are no dead letters."""
+        ...
+
+    async def prune(self, state: State, before: float, count: int) -> int:
+        """Remove at most `count` tasks that ended so before this time; how many there were."""
+        ...
+
+
+class OldRecord(msgspec.Struct, frozen=True):
+    """A record as the broker keeps it: whose, where in the stream, and since when (Unix seconds)."""
+
+    task_id: str
+    sequence: int
+    at: float
+
+
+class OldRecords(Protocol):
+    """The records that nobody waits for any more."""
+
+    async def settled(self) -> int:
+        """The sequence up to which the reactor and the ledger have acknowledged everything."""
+        ...
+
+    async def page(self, kind: str, sequence: int, count: int) -> list[OldRecord]:
+        """The first records of a kind (`failed`, `done.effects`) from a sequence on."""
+        ...
+
+    async def purge(self, task_ids: Collection[str], before: int) -> None:
+        """Remove all records of these tasks that lie before a sequence."""
         ...

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from natsume.adapters.nats.broker import Broker
-from natsume.ports import Held, Lease, Leases
+from natsume.model.lock import Blocked, Holding, Want
+from natsume.ports import Lease, Leases
 from natsume.testing import leases as held_keys
 from natsume.testing import until
 
@@ -17,21 +18,29 @@ def leases(broker: Broker) -> Leases:
     return broker.leases
 
 
+async def asked(leases: Leases, holder: str, ttl_s: float = 30.0, key: str = "JOB.1") -> Lease | Blocked:
+    return await leases.acquire(Want(key, f"name of {key}", ttl_s=ttl_s), Holding(holder, f"task-of-{holder}", 0.0))
+
+
 async def taken(leases: Leases, holder: str, ttl_s: float = 30.0, key: str = "JOB.1") -> Lease:
-    lease = await leases.acquire(key, holder, f"task of {holder}", ttl_s)
+    lease = await asked(leases, holder, ttl_s, key)
     assert isinstance(lease, Lease), lease
     return lease
 
 
 async def test_a_lock_has_one_holder_who_is_told_to_others(leases: Leases) -> None:
     lease = await taken(leases, "one")
-    refused = await leases.acquire("JOB.1", "two", "task of two", 30.0)
-    assert refused == Held("JOB.1", "one", "task of one", lease.since)
-    assert isinstance(await leases.acquire("JOB.2", "two", "task of two", 30.0), Lease)
+    refused = await asked(leases, "two")
+    assert isinstance(refused, Blocked)
+    assert (refused.task, refused.holder, refused.since) == ("task-of-one", "one", lease.holding.since)
+    assert refused.ends_at is not None
+    assert refused.ends_at == pytest.approx(lease.holding.since + 30, abs=5)
+    assert refused.first
+    await taken(leases, "two", key="JOB.2")
 
 
 async def test_of_many_at_once_exactly_one_gets_it(leases: Leases) -> None:
-    got = await asyncio.gather(*(leases.acquire("JOB.1", f"h{number}", "t", 30.0) for number in range(50)))
+    got = await asyncio.gather(*(asked(leases, f"h{number}", 30.0) for number in range(50)))
     assert sum(isinstance(one, Lease) for one in got) == 1
 
 
@@ -43,7 +52,7 @@ async def test_who_has_it_may_take_it_again(leases: Leases) -> None:
 
 async def test_a_released_lock_is_free_and_listed_no_more(leases: Leases, broker: Broker) -> None:
     lease = await taken(leases, "one")
-    assert await held_keys(broker) == ["JOB.1"]
+    assert await held_keys(broker) == ["JOB.1.0"]
     await leases.release(lease)
     assert await held_keys(broker) == []
     await taken(leases, "two")
@@ -53,7 +62,7 @@ async def test_a_lock_ends_by_itself_and_is_lost_to_its_holder(leases: Leases) -
     lease = await taken(leases, "one", 1.0)
     began = time.monotonic()
     assert lease.until <= began + 1.0
-    got = await until(lambda: leases.acquire("JOB.1", "two", "t", 1.0), lambda one: isinstance(one, Lease))
+    got = await until(lambda: asked(leases, "two", 1.0), lambda one: isinstance(one, Lease))
     assert time.monotonic() >= lease.until - 0.05
     assert isinstance(got, Lease)
     assert got.token > lease.token
@@ -66,17 +75,17 @@ async def test_a_renewed_lock_outlives_its_first_ttl_and_still_ends(leases: Leas
     ends = time.monotonic() + 2.5
     while time.monotonic() < ends:
         assert await leases.renew(lease)
-        assert isinstance(await leases.acquire("JOB.1", "two", "t", 1.0), Held)
+        assert isinstance(await asked(leases, "two", 1.0), Blocked)
         await asyncio.sleep(0.3)
     assert lease.token == token
-    await until(lambda: leases.acquire("JOB.1", "two", "t", 1.0), lambda one: isinstance(one, Lease), within_s=3.0)
+    await until(lambda: asked(leases, "two", 1.0), lambda one: isinstance(one, Lease), within_s=3.0)
 
 
 async def test_a_late_release_does_not_end_the_lock_of_another(leases: Leases) -> None:
     lost = await taken(leases, "one", 1.0)
-    await until(lambda: leases.acquire("JOB.1", "two", "t", 30.0), lambda one: isinstance(one, Lease))
+    await until(lambda: asked(leases, "two", 30.0), lambda one: isinstance(one, Lease))
     await leases.release(lost)
-    assert isinstance(await leases.acquire("JOB.1", "three", "t", 1.0), Held)
+    assert isinstance(await asked(leases, "three", 1.0), Blocked)
 
 
 async def test_a_release_with_an_older_revision_still_gives_the_holders_lock_back(leases: Leases) -> None:

@@ -12,6 +12,7 @@ from natsume.core.attempt import TABLE, Step, step
 from natsume.core.delivery import Delivery, Rules, is_suspect
 from natsume.enums import Priority, Size
 from natsume.model.limits import UNKNOWN_OFFERS_MAX
+from natsume.model.lock import Blocked, Want
 from natsume.model.record import Child, Done, Failed, Failure, History, Started
 from natsume.model.subject import Lane
 from natsume.model.task import Fault, Reason, State, Task
@@ -21,6 +22,7 @@ URGENT: Final = Lane(Priority.REALTIME, Size.SMALL)
 RULES: Final = Rules("app:Fit", LANE, worker="w")
 TASK: Final = Task("t", "app:Fit", LANE, b"{}")
 NOW: Final = 1_000.0
+BLOCKED: Final = ev.LockRefused(NOW, Blocked(Want("k", "k"), "other"))
 
 RUNNING: Final = at.Running("me")
 MARKED: Final = at.Running("me", mark=7, crashes=2)
@@ -54,6 +56,16 @@ def armed(result: Step) -> tuple[Task, float]:
     assert isinstance(arm, do.Arm)
     assert (phase.task, phase.at) == (arm.task, arm.at)
     return arm.task, arm.at
+
+
+def parked(result: Step) -> tuple[Task, float]:
+    """What waits in a line, and when it returns by itself; nothing is held or acknowledged before it stands."""
+    phase, effects = result
+    (park,) = effects
+    assert isinstance(phase, at.Parking)
+    assert isinstance(park, do.Park)
+    assert (phase.task, phase.blocked, phase.until) == (park.task, park.blocked, park.until)
+    return park.task, park.until
 
 
 def committed(result: Step) -> Done:
@@ -111,10 +123,27 @@ class TestLocking:
         assert take(at.Locking("me", suspect=True), ev.Locked()) == (at.Checking("me"), (do.LookUp(),))
 
     def test_a_refused_task_waits_longer_each_time_and_counts_no_attempt(self) -> None:
-        first, due = armed(take(at.Locking("me", suspect=False), ev.LockRefused(NOW)))
-        assert (first.waits, first.hop, first.attempt) == (1, 1, 1)
-        _, later = armed(take(at.Locking("me", suspect=True), ev.LockRefused(NOW), delivery(first)))
-        assert NOW < due < later
+        behind_others = Blocked(Want("k", "k"), "other", ends_at=NOW + 30, first=False)
+        first, until = parked(take(at.Locking("me", suspect=False), ev.LockRefused(NOW, behind_others)))
+        assert (first.waits, first.hop, first.attempt, first.waiting_since) == (1, 1, 1, NOW)
+        again = ev.LockRefused(NOW + 1, behind_others)
+        second, later = parked(take(at.Locking("me", suspect=True), again, delivery(first)))
+        assert (second.waits, second.hop, second.waiting_since) == (2, 2, NOW)
+        assert NOW + 30 < until < later
+
+    def test_the_first_of_a_line_looks_again_when_the_lease_before_it_must_have_ended(self) -> None:
+        blocked = Blocked(Want("k", "k"), "other", ends_at=NOW + 30)
+        _, until = parked(take(at.Locking("me", suspect=False), ev.LockRefused(NOW, blocked)))
+        assert until == NOW + 31
+
+    def test_who_waits_for_a_lock_that_never_ends_falls_back_like_the_others(self) -> None:
+        _, until = parked(take(at.Locking("me", suspect=False), ev.LockRefused(NOW, Blocked(Want("k", "k"), "other"))))
+        assert until > NOW + 31
+
+    def test_a_park_without_an_answer_is_repeated_as_it_was(self) -> None:
+        phase, effects = take(at.Locking("me", suspect=False), BLOCKED)
+        assert take(phase, ev.Uncertain()) == (phase, effects)
+        assert take(phase, ev.Written()) == (at.Closed(), (do.ReleaseLocks(), do.Acknowledge()))
 
     def test_without_an_answer_the_locks_are_taken_again(self) -> None:
         phase = at.Locking("me", suspect=True)
@@ -322,10 +351,10 @@ def test_a_copy_is_acknowledged_when_its_successor_stands(phase: at.Phase, again
 _PHASES: Final = {type(p): p for p in (
     at.Buffered(), at.Locking("me", suspect=True), at.Checking("me"), at.Isolating("me"), at.Marking("me", 1), RUNNING,
     at.Committing(DONE), at.Failing(FAILED, RUNNING), at.Arming(TASK, NOW), at.Forwarding(TASK), at.Closed(),
-    at.Skipping("me", "late"),
+    at.Skipping("me", "late"), at.Parking(TASK, BLOCKED.blocked, NOW),
 )}  # fmt: skip
 _EVENTS: Final = {type(e): e for e in (
-    ev.Opened(NOW, "me"), ev.Locked(), ev.LockRefused(NOW), ev.LookedUp(NOW, History()), ev.Isolated(), ev.Marked(1),
+    ev.Opened(NOW, "me"), ev.Locked(), BLOCKED, ev.LookedUp(NOW, History()), ev.Isolated(), ev.Marked(1),
     ev.MarkRefused(), RETURNED, RAISED, ev.Snoozed(NOW), INTERRUPTED, ev.LeaseGone(), ev.Written(),
     ev.Overtaken(FAILED), ev.Uncertain(),
 )}  # fmt: skip

@@ -14,6 +14,7 @@ from natsume.core.attempt import TABLE, step
 from natsume.core.delivery import Delivery, Rules
 from natsume.core.tick import TickRules
 from natsume.enums import CatchUp, Overlap, Priority, Size
+from natsume.model.lock import Blocked, Want
 from natsume.model.record import Done, Failed, Failure, History, Started
 from natsume.model.subject import Lane
 from natsume.model.task import Fault, Reason, State, Task
@@ -31,6 +32,7 @@ _FAILED: Final = Failed("t", "app:Fit", 1, Failure("E", "no"), "w", 0.0, 0.0, 1.
 _STARTED: Final = Started("t", "app:Fit", 1, "w", 0.0)
 _TICK: Final = replace(_TASK, id=ScheduleKey("app:Fit").tick(datetime.fromtimestamp(60, UTC)), schedule='{"every":60}')
 _SKIPS: Final = replace(_RULES, ticks=TickRules(CatchUp.SKIP, overlap=Overlap.SKIP))
+_BLOCKED: Final = Blocked(Want("k", "k"), "other", since=0.0)
 _RUN: Final = at.Running("me", mark=1, crashes=1)
 _LOST: Final = replace(_RUN, lost=True)
 
@@ -54,6 +56,7 @@ _PHASES: Final[list[at.Phase]] = [
     at.Committing(_DONE),
     at.Failing(_FAILED, _RUN),
     at.Arming(_TASK, 0.0),
+    at.Parking(_TASK, _BLOCKED, 0.0),
     at.Forwarding(_TASK),
     at.Closed(),
 ]
@@ -64,7 +67,7 @@ _EVENTS: Final[list[ev.Event]] = [
     ev.Opened(0.0, "me", fault=Fault(Reason.UNPARSABLE, "no")),
     ev.Opened(0.0, "me", fault=Fault(Reason.UNKNOWN_ACTOR, "no")),
     ev.Locked(),
-    ev.LockRefused(0.0),
+    ev.LockRefused(0.0, _BLOCKED),
     ev.LookedUp(0.0, History()),
     ev.LookedUp(0.0, History(done=_DONE)),
     ev.LookedUp(0.0, History(failed=_FAILED)),

@@ -99,7 +99,7 @@ def test_locks_are_values_in_one_order():
     assert natsume.MutexLock("job", 1) == natsume.MutexLock("job", "1", ttl_ms=5)
     assert len({natsume.MutexLock("job", 1), natsume.MutexLock("job", 1)}) == 1
     assert locks[1].lock_key == "mutex:job:1:x"
-    assert locks[1].bucket_key == "job.1.x"
+    assert locks[1].bucket_key == "mutex.job.1.x"
     with pytest.raises(dataclasses.FrozenInstanceError):
         locks[0].key = "3"
 

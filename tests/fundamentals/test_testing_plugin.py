@@ -140,7 +140,7 @@ async def test_until_looks_again_when_told():
 
 async def test_held_locks_are_seen(natsume_client, natsume_worker, natsume_broker, let_go):
     token = await natsume_client.submit(Hold("a b"))
-    assert await until(lambda: leases(natsume_broker)) == ["job.a=20b"]
+    assert await until(lambda: leases(natsume_broker)) == ["mutex.job.a=20b.0"]
     let_go.set()
     await task_done(natsume_client, token)
     assert await until(lambda: leases(natsume_broker), lambda held: not held) == []
@@ -148,6 +148,7 @@ async def test_held_locks_are_seen(natsume_client, natsume_worker, natsume_broke
 
 LEAVES_A_LEASE = """
 import pytest
+from natsume.model.lock import Holding, Want
 from natsume.testing import leases
 
 @pytest.fixture
@@ -155,8 +156,8 @@ def natsume_registry():
     return {}
 
 async def leave(broker):
-    await broker.leases.acquire("job.1", "somebody", "a-task", 30)
-    assert await leases(broker) == ["job.1"]
+    await broker.leases.acquire(Want("mutex.job.1", "mutex:job:1"), Holding("somebody", "a-task", 0.0))
+    assert await leases(broker) == ["mutex.job.1.0"]
 
 async def test_leak(natsume_broker, natsume_worker):
     await leave(natsume_broker)
@@ -176,7 +177,7 @@ def test_a_test_that_leaves_leases_fails(pytester):
     pytester.makepyfile(LEAVES_A_LEASE)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=3, errors=1)
-    result.stdout.fnmatch_lines(["*the test left 1 locks held: job.1*"])
+    result.stdout.fnmatch_lines(["*the test left 1 locks held: mutex.job.1.0*"])
 
 
 def test_a_run_without_fixtures_does_not_pay_for_them():

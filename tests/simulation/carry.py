@@ -84,6 +84,7 @@ class Carry:
             do.Commit: self._commit,
             do.RecordFailure: self._record_failure,
             do.Arm: self._arm,
+            do.Park: self._park,
             do.Forward: self._forward,
             do.ReleaseLocks: self._release_locks,
             do.Acknowledge: self._acknowledge,
@@ -103,19 +104,24 @@ class Carry:
         assert run.actor is not None
         if self._acquire(run, run.actor.keys):
             return ev.Locked()
+        blocked = self._world.blocked(run.actor.keys, run.nonce)
         self._release_locks(run, do.ReleaseLocks())
-        holders = [lock.task for key in run.actor.keys if (lock := self._world.locks.get(key)) is not None]
-        return ev.LockRefused(self._world.now, holders[0] if holders else "", self._world.now)
+        return ev.LockRefused(self._world.now, blocked)
 
     def _acquire(self, run: Run, keys: Sequence[str]) -> bool:
+        task, refused = run.delivery.task, False
+        since = task.waiting_since if task.waiting_since is not None else self._world.now
         for key in keys:
-            lock = self._world.acquire(key, run.nonce, run.delivery.task.id)
+            lock = self._world.acquire(key, run.nonce, task.id, since)
             if lock is None:
-                return False
+                refused = True
+                if not task.waits:
+                    return False
+                continue
             had = run.leases.get(key)
             self._laws.acquired(key, lock.token, again=had is not None)
             run.leases[key] = lock
-        return True
+        return not refused
 
     def _look_up(self, run: Run, _: do.LookUp) -> ev.Event:
         task = run.delivery.task
@@ -168,6 +174,12 @@ class Carry:
     def _arm(self, _run: Run, effect: do.Arm) -> ev.Event:
         if self._world.arm(effect.task, effect.at):
             self._laws.armed(effect.task.id, effect.task.hop)
+        return ev.Written()
+
+    def _park(self, _run: Run, effect: do.Park) -> ev.Event:
+        if self._world.park(effect.task, effect.blocked.want.key, effect.until):
+            self._laws.armed(effect.task.id, effect.task.hop)
+        self._world.wake(effect.blocked.want.key)
         return ev.Written()
 
     def _forward(self, run: Run, effect: do.Forward) -> ev.Event:

@@ -3,11 +3,13 @@
 It knows no faults: `faults` asks it for what a crash or a lost answer does. Times are seconds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from natsume.model import subject
+from natsume.model.limits import RESERVE_S
+from natsume.model.lock import Blocked, Want
 from natsume.model.task import Task
 
 from .records import Records
@@ -28,10 +30,11 @@ class Message(msgspec.Struct):
 
 
 class Schedule(msgspec.Struct):
-    """A task that lies on its `later` subject until its time."""
+    """A task that lies on its `later` subject until its time, or in the line of a lock."""
 
     task: Task
     at: float
+    waits_for: str | None = None
 
 
 class Lock(msgspec.Struct):
@@ -42,6 +45,7 @@ class Lock(msgspec.Struct):
     revision: int
     until: float
     task: str = ""
+    since: float = 0.0
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -145,13 +149,15 @@ class World(Records):
 
     # locks
 
-    def acquire(self, key: str, holder: str, task: str) -> Lock | None:
+    def acquire(self, key: str, holder: str, task: str, since: float) -> Lock | None:
         """Take a lock if it is free or this holder's; None if another has it."""
         lock = self.locks.get(key)
-        if lock is not None and lock.until > self.now and lock.holder != holder:
+        standing = lock is not None and lock.until > self.now
+        kept = standing and lock is not None and not lock.holder and (since, task) <= (lock.since, lock.task)
+        if standing and lock is not None and lock.holder != holder and not kept:
             return None
         self._last_revision += 1
-        token = lock.token if lock is not None and lock.until > self.now else self._last_revision
+        token = lock.token if lock is not None and standing and not kept else self._last_revision
         mine = Lock(holder, token, self._last_revision, self.now + LEASE_S, task)
         self.locks[key] = mine
         return mine
@@ -171,6 +177,41 @@ class World(Records):
         lock = self.locks.get(key)
         if lock is not None and lock.holder == holder:
             del self.locks[key]
+            self.wake(key)
+
+    def blocked(self, keys: Sequence[str], holder: str) -> Blocked:
+        """Why a task that was refused must wait: the first lock of its that another has."""
+        for key in keys:
+            lock = self.locks.get(key)
+            if lock is not None and lock.until > self.now and lock.holder != holder:
+                first = not any(lies.waits_for == key for lies in self.later.values())
+                return Blocked(Want(key, key), lock.task, lock.holder, self.now, lock.until, first)
+        return Blocked(Want(keys[0], keys[0]), ends_at=self.now)
+
+    def park(self, task: Task, key: str, until: float) -> bool:
+        """Store a task in the line of a lock, if its hop does not stand there; whether it was stored."""
+        name = subject.parked(key, "normal", task.id, task.hop)
+        if name in self.later:
+            return False
+        self.later[name] = Schedule(task, until, key)
+        return True
+
+    def wake(self, key: str) -> None:
+        """Reserve a free lock for the first of its line, and send that back to its lane."""
+        lock = self.locks.get(key)
+        if lock is not None and lock.until > self.now:
+            return
+        name = next(
+            (name for name, lies in self.later.items() if lies.waits_for == key and name not in self.purges), None
+        )
+        if name is None:
+            return
+        self._last_revision += 1
+        task = self.later.pop(name).task
+        self.locks[key] = Lock(
+            "", self._last_revision, self._last_revision, self.now + RESERVE_S, task.id, task.waiting_since or 0.0
+        )
+        self._ready(task, fired=True)
 
     # what only a crash does
 

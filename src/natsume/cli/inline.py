@@ -16,9 +16,10 @@ from natsume.depends import CallbackSpawner
 from natsume.exceptions import LeaseLost, NatsumeError
 from natsume.given import HeldLocks, TaskInfo
 from natsume.locks import BaseLimiter, BaseLock
+from natsume.model.lock import Blocked, Holding
 from natsume.model.record import Chunk, Done
 from natsume.model.task import State, Task
-from natsume.ports import Held, Lease
+from natsume.ports import Lease
 from natsume.registry import Actor, Registry
 from natsume.runtime.keepalive import Keepalive, Lifeline
 from natsume.runtime.run import Run
@@ -125,14 +126,15 @@ class Inline:
     def _given(self) -> dict[type, Any]:
         return {
             TaskInfo: TaskInfo(self._message.id, self._actor.name, 1, self._settings.worker),
-            HeldLocks: HeldLocks({lease.key: lease.token for lease in self._run.leases}),
+            HeldLocks: HeldLocks({lease.want.key: lease.token for lease in self._run.leases}),
             CallbackSpawner: CallbackSpawner(self._children),
         }
 
     async def _take(self, lock: BaseLock, held: AsyncExitStack) -> None:
         broker = await self._connect()
-        lease = await broker.leases.acquire(lock.bucket_key, self._run.nonce, self._message.id, lock.ttl_ms / 1000)
-        if isinstance(lease, Held):
+        holding = Holding(self._run.nonce, self._message.id, 0.0, worker=self._settings.worker)
+        lease = await broker.leases.acquire(lock.want, holding)
+        if isinstance(lease, Blocked):
             raise NatsumeError(f"{lock.lock_key} is held by task {lease.task}; try again when that has ended")
         self._run.leases.append(lease)
         held.push_async_callback(self._release, lease)

@@ -85,11 +85,12 @@ def _locked(phase: at.Locking, _d: Delivery, _r: Rules, _e: ev.Locked) -> Step:
 @_row(at.Locking, ev.LockRefused)
 def _lock_refused(phase: at.Locking, delivery: Delivery, rules: Rules, event: ev.LockRefused) -> Step:
     """Waiting costs no attempt and no slot; of a schedule's ticks one waits."""
-    task = delivery.task
-    overlaps = tick.refused(task, rules.ticks, event.holder, event.since)
+    task, blocked = delivery.task, event.blocked
+    overlaps = tick.refused(task, rules.ticks, blocked.task, blocked.since)
     if overlaps is not None:
         return at.Skipping(phase.nonce, overlaps), _LOOK_UP
-    return _arm(outcome.waiting(task), event.at + outcome.wait_s(task))
+    parked, until = outcome.parked(task, event.at), outcome.falls_back_at(task, blocked, event.at)
+    return at.Parking(parked, blocked, until), (do.Park(parked, blocked, until),)
 
 
 @_row(at.Skipping, ev.LookedUp)
@@ -240,6 +241,12 @@ def _arm_uncertain(phase: at.Arming, _d: Delivery, _r: Rules, _e: ev.Uncertain) 
     return phase, (do.Arm(phase.task, phase.at),)
 
 
+@_row(at.Parking, ev.Uncertain)
+def _park_uncertain(phase: at.Parking, _d: Delivery, _r: Rules, _e: ev.Uncertain) -> Step:
+    """A hop that is parked already refuses a second one."""
+    return phase, (do.Park(phase.task, phase.blocked, phase.until),)
+
+
 @_row(at.Forwarding, ev.Uncertain)
 def _forward_uncertain(phase: at.Forwarding, _d: Delivery, _r: Rules, _e: ev.Uncertain) -> Step:
     """A second copy is looked up before it runs."""
@@ -254,6 +261,7 @@ def _locks_uncertain(phase: at.Locking, _d: Delivery, _r: Rules, _e: ev.Uncertai
 
 @_row(at.Committing, ev.Written)
 @_row(at.Arming, ev.Written)
+@_row(at.Parking, ev.Written)
 @_row(at.Forwarding, ev.Written)
 def _written(_p: at.Phase, _d: Delivery, _r: Rules, _e: ev.Written) -> Step:
     """The fact stands, by whichever copy: locks first, acknowledgement last."""

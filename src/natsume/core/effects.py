@@ -2,6 +2,7 @@
 
 import msgspec
 
+from natsume.model.lock import Blocked
 from natsume.model.record import Done, Failed, Started
 from natsume.model.task import Task
 
@@ -59,6 +60,14 @@ class Arm(msgspec.Struct, frozen=True):
     at: float
 
 
+class Park(msgspec.Struct, frozen=True):
+    """Let `task` wait in the line of a lock; it returns by itself at `until`. Reports Written."""
+
+    task: Task
+    blocked: Blocked
+    until: float
+
+
 class Forward(msgspec.Struct, frozen=True):
     """Publish `task` on its own lane. Reports Written."""
 
@@ -88,6 +97,7 @@ Effect = (
     | Commit
     | RecordFailure
     | Arm
+    | Park
     | Forward
     | ReleaseLocks
     | Acknowledge

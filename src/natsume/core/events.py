@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from natsume.model.lock import Blocked
 from natsume.model.record import Child, Failed, Failure, Group, History
 from natsume.model.task import Fault, Reason
 
@@ -27,11 +28,10 @@ class Locked(msgspec.Struct, frozen=True):
 
 
 class LockRefused(msgspec.Struct, frozen=True):
-    """Another holds a lock that it needs, since then; none is held now."""
+    """Another holds a lock that it needs; none is held now."""
 
     at: float
-    holder: str = ""
-    since: float = 0.0
+    blocked: Blocked
 
 
 class LookedUp(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ import msgspec
 from natsume.core.delivery import Delivery, Rules
 from natsume.core.events import Raised, Returned
 from natsume.model import limits
+from natsume.model.lock import Blocked
 from natsume.model.record import Done, Failed, Failure, Letter, Started
 from natsume.model.subject import Lane
 from natsume.model.task import Fault, Reason, State, Task
@@ -111,12 +112,30 @@ def next_attempt(task: Task, failed: Failed) -> Task:
     be refused there would be taken for being armed already.
     """
     return msgspec.structs.replace(
-        task, attempt=failed.attempt + 1, hop=max(failed.next_hop, task.hop + 1), waits=0, offers=0
+        task, attempt=failed.attempt + 1, hop=max(failed.next_hop, task.hop + 1), waits=0, offers=0, waiting_since=None
     )
 
 
+def parked(task: Task, at: float) -> Task:
+    """The task that waits for a lock, since its first refusal."""
+    since = task.waiting_since if task.waiting_since is not None else at
+    return msgspec.structs.replace(task, hop=task.hop + 1, waits=task.waits + 1, waiting_since=since)
+
+
+def falls_back_at(task: Task, blocked: Blocked, at: float) -> float:
+    """When a refused task returns by itself, should nobody wake it.
+
+    The first of a line looks again when the lease before it must have ended; the others rely on those
+    before them, and look ever more rarely, scaled by a half to one so that they do not return together.
+    """
+    if blocked.first and blocked.ends_at is not None:
+        return max(at, blocked.ends_at) + limits.FALL_BACK_AFTER_S
+    longest = min(limits.FALL_BACK_FIRST_S * 2.0 ** min(task.waits, 16), limits.FALL_BACK_LAST_S)
+    return at + longest * _spread(task)
+
+
 def waiting(task: Task) -> Task:
-    """The task that comes back for its lock."""
+    """The task that comes back when its other copy may have ended."""
     return msgspec.structs.replace(task, hop=task.hop + 1, waits=task.waits + 1)
 
 
@@ -127,7 +146,11 @@ def wait_s(task: Task) -> float:
     together must not all come back together.
     """
     longest = min(limits.WAIT_FIRST_S * 2.0 ** min(task.waits, 16), limits.WAIT_LAST_S)
-    return float(longest * (0.5 + 0.5 * crc32(f"{task.id}/{task.waits}".encode()) / 2**32))
+    return float(longest * _spread(task))
+
+
+def _spread(task: Task) -> float:
+    return 0.5 + 0.5 * crc32(f"{task.id}/{task.waits}".encode()) / 2**32
 
 
 def offered(task: Task) -> Task:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from natsume.model.lock import Blocked
 from natsume.model.record import Done, Failed
 from natsume.model.task import Task
 
@@ -75,6 +76,14 @@ class Arming(msgspec.Struct, frozen=True):
     at: float
 
 
+class Parking(msgspec.Struct, frozen=True):
+    """It is being put into the line of a lock."""
+
+    task: Task
+    blocked: Blocked
+    until: float
+
+
 class Forwarding(msgspec.Struct, frozen=True):
     """It is being moved to its own lane."""
 
@@ -96,6 +105,7 @@ Phase = (
     | Committing
     | Failing
     | Arming
+    | Parking
     | Forwarding
     | Closed
 )

@@ -40,6 +40,7 @@ _TEXTS: Final = {
     b"traceparent": "trace",
 }
 _SHOWN: Final = {name: name if name == b"traceparent" else name.title() for name in (*_COUNTS, *_TEXTS)}
+_TIMES: Final = {b"ce-time": "submitted_at", b"natsume-waiting-since": "waiting_since"}
 _TIME_FIRST: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
 _TIME_END: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 """A time outside could not be written again, and its task never be armed."""
@@ -74,6 +75,8 @@ def task_headers(task: Task, *, resent: bool = False) -> bytes:
     if _is_plain(task):
         return head
     texts = [(name, getattr(task, field)) for name, field in _TEXTS.items()]
+    if task.waiting_since is not None:
+        head += _LINE % (b"Natsume-Waiting-Since", timestamp(task.waiting_since).encode())
     if task.member is not None:
         head += b"Natsume-Member: %d\r\n" % task.member
     lines = [_LINE % (_SHOWN[name], clean(text, name.decode()).encode()) for name, text in texts if text is not None]
@@ -83,7 +86,7 @@ def task_headers(task: Task, *, resent: bool = False) -> bytes:
 
 def _is_plain(task: Task) -> bool:
     family = task.parent or task.root or task.join or task.after or task.claim
-    return not (family or task.owner or task.tenant or task.labels or task.trace or task.schedule)
+    return not (family or task.owner or task.tenant or task.labels or task.trace or task.schedule or task.waiting_since)
 
 
 @lru_cache(maxsize=256)
@@ -147,15 +150,15 @@ def _read_id(known: dict[str, object], _name: bytes, value: bytes) -> None:
     known["id"] = text
 
 
-def _read_time(known: dict[str, object], _name: bytes, value: bytes) -> None:
+def _read_time(known: dict[str, object], name: bytes, value: bytes) -> None:
     try:
         at = datetime.fromisoformat(value.decode("ascii"))
         seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
         if not _TIME_FIRST <= seconds < _TIME_END:
             raise ValueError
-        known["submitted_at"] = seconds
+        known[_TIMES[name]] = seconds
     except (ValueError, OverflowError):
-        raise ValueError("ce-time must be a time as RFC 3339 writes it") from None
+        raise ValueError(f"{name.decode()} must be a time as RFC 3339 writes it") from None
 
 
 def _read_count(known: dict[str, object], name: bytes, value: bytes) -> None:
@@ -197,10 +200,10 @@ def _read_tracked(known: dict[str, object], _name: bytes, value: bytes) -> None:
 
 _READERS = {
     b"ce-id": _read_id,
-    b"ce-time": _read_time,
     b"natsume-schema": _read_schema,
     b"natsume-tracked": _read_tracked,
     b"natsume-labels": _read_labels,
+    **dict.fromkeys(_TIMES, _read_time),
     **dict.fromkeys(_COUNTS, _read_count),
     **dict.fromkeys(_TEXTS, _read_text),
 }

@@ -99,10 +99,31 @@ START_TTL_S: Final = 7 * 86_400.0
 """How long the record of a start stays: as long as a crash may take to be noticed."""
 
 WAIT_FIRST_S: Final = 0.3
-"""First delay of a task that did not get its lock; doubled at each refusal."""
+"""First delay of a task whose other copy runs; doubled each time."""
 
 WAIT_LAST_S: Final = 10.0
-"""Longest delay of a task that did not get its lock."""
+"""Longest delay of a task whose other copy runs."""
+
+PERMITS_MAX: Final = 500
+"""Permits of one semaphore or concurrency limiter: all its holders are read in one request."""
+
+READERS_MAX: Final = 1000
+"""Readers of one lock at a time; more wait."""
+
+RESERVE_S: Final = 5.0
+"""How long a waiter that was woken may take until its worker has it, before its place is free for others."""
+
+REQUEST_S: Final = 60.0
+"""How long a waiting writer keeps new readers out without being heard of."""
+
+FALL_BACK_AFTER_S: Final = 1.0
+"""The first of a lock's line returns by itself so long after the lease before it has ended."""
+
+FALL_BACK_FIRST_S: Final = 120.0
+"""The others of the line return by themselves after this, in case all wake-ups were lost; doubled each time."""
+
+FALL_BACK_LAST_S: Final = 1800.0
+"""Longest time until a parked task returns by itself."""
 
 UNKNOWN_OFFERS_MAX: Final = 4
 """How often an unknown actor's task goes back for a newer worker."""
@@ -127,3 +148,24 @@ TICKS_MADE_UP_MAX: Final = 1000
 
 RECONCILE_S: Final = 10.0
 """How often a conductor compares the schedules in the broker with what they should be."""
+
+LEDGER_NAME_MAX: Final = 255
+"""An actor's, owner's, tenant's or worker's name in the ledger, in characters; of a longer one it keeps a hash."""
+
+LEDGER_AHEAD: Final = 2000
+"""Records that the ledger's projector has in hand of one class, at most."""
+
+LEDGER_AHEAD_BYTES: Final = 16 * 1024 * 1024
+"""Bytes that one of its pulls may bring."""
+
+LEDGER_BATCH: Final = 500
+"""Records that it commits at once."""
+
+LEDGER_COMMIT_S: Final = 30.0
+"""How long the ledger's database may take for one of its steps; then the step is tried again."""
+
+PRUNE_S: Final = 30.0
+"""How often a conductor looks for what the ledger and the broker need no longer keep."""
+
+PRUNE_STEP: Final = 200
+"""Tasks that are removed in one step; between two steps there is room for others."""

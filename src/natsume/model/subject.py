@@ -5,6 +5,7 @@ themselves, any other byte of its UTF-8 form is `=` and two hex digits, an empty
 The alphabet is legal both in a subject's token and in a key of a bucket.
 """
 
+import hashlib
 import re
 from functools import lru_cache
 from typing import Self
@@ -114,6 +115,20 @@ def parse_ready(subject: str) -> tuple[Lane, str | None]:
 def later(task_id: str, hop: int) -> str:
     """Where the schedule of a task's hop lies: a delay, a retry or a wait."""
     return f"later.{task_id}.{hop}"
+
+
+def parked(key: str, rank: str, task_id: str, hop: int) -> str:
+    """Where a task waits for the lock with this key; the more urgent rank goes first, and in it who came first."""
+    return f"parked.{_line(key)}.{rank}.{task_id}.{hop}"
+
+
+def parked_filter(key: str, rank: str = "*") -> str:
+    """All that wait for a lock, or those of one rank."""
+    return f"parked.{_line(key)}.{rank}.*.*"
+
+
+def _line(key: str) -> str:
+    return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
 
 
 def done(kind: str, task_id: str) -> str:

@@ -14,7 +14,8 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     the key of the place that it holds as a unique task.
 
     `attempt` counts tries, `hop` publishes of this task (never reused, so that schedules do not
-    collide), `waits` refused locks, `offers` how often no worker knew the actor. `schedule` is that of a tick.
+    collide), `waits` refused locks, `offers` how often no worker knew the actor. `schedule` is that of a tick,
+    `waiting_since` when it first was refused what it waits for.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     trace: str | None = None
     labels: dict[str, str] | None = None
     schedule: str | None = None
+    waiting_since: float | None = None
 
 
 class Reason(StrEnum):

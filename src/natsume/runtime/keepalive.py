@@ -125,7 +125,7 @@ class Keepalive:
             left_s = lease.until - now
             if left_s <= _LEASE_MARGIN_S:
                 self._watch.lost(lease, run)
-            elif left_s < lease.ttl_s * 2 / 3 and lease.key not in self._renewing:
+            elif left_s < lease.want.ttl_s * 2 / 3 and lease.key not in self._renewing:
                 self._renewing.add(lease.key)
                 task = asyncio.get_running_loop().create_task(self._renew_one(line, lease, run))
                 self._tasks.add(task)

@@ -110,7 +110,7 @@ def given(run: Run, children: Children, results: JoinResults | None = None) -> d
     )
     return {
         TaskInfo: info,
-        HeldLocks: HeldLocks({lease.key: lease.token for lease in run.leases}),
+        HeldLocks: HeldLocks({lease.want.key: lease.token for lease in run.leases}),
         CallbackSpawner: CallbackSpawner(children),
         JoinResults: results,
     }

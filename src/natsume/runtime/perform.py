@@ -14,7 +14,9 @@ from natsume.core import outcome
 from natsume.core.attempt import step
 from natsume.core.phases import Running
 from natsume.exceptions import BrokerError
-from natsume.ports import Chunks, Deliveries, Held, Inquiries, Joins, Leases, Outgoing, Records, Ticks
+from natsume.locks import BaseLock
+from natsume.model.lock import Blocked, Holding
+from natsume.ports import Chunks, Deliveries, Inquiries, Joins, Leases, Outgoing, Records, Ticks
 from natsume.registry import Registry
 from natsume.results import JoinResults
 from natsume.runtime.execute import execute
@@ -90,6 +92,7 @@ class Performer:
             do.Commit: self._commit,
             do.RecordFailure: self._record_failure,
             do.Arm: self._arm,
+            do.Park: self._park,
             do.Forward: self._forward,
             do.ReleaseLocks: self._release_locks,
             do.Acknowledge: self._acknowledge,
@@ -154,15 +157,28 @@ class Performer:
             _log.info("task %s is left to the broker: %s", run.delivery.task.id, error)
 
     async def _take_locks(self, run: Run, _: do.TakeLocks) -> ev.Event:
-        task_id = run.delivery.task.id
+        refused: Blocked | None = None
         for lock in run.locks:
-            lease = await self._ports.leases.acquire(lock.bucket_key, run.nonce, task_id, lock.ttl_ms / 1000)
-            if isinstance(lease, Held):
-                await self._release_locks(run, do.ReleaseLocks())
-                return ev.LockRefused(self._ports.now(), lease.task, lease.since)
-            run.leases.append(lease)
-            self._watch.add_lease(lease, run)
-        return _LOCKED
+            blocked = await self._take(run, lock)
+            refused = refused or blocked
+            if refused is not None and not run.delivery.task.waits:
+                break
+            # What has waited may have a later lock reserved: it takes that too, so as to give it back.
+        if refused is None:
+            return _LOCKED
+        await self._release_locks(run, do.ReleaseLocks())
+        return ev.LockRefused(self._ports.now(), refused)
+
+    async def _take(self, run: Run, lock: BaseLock) -> Blocked | None:
+        task = run.delivery.task
+        since = task.waiting_since if task.waiting_since is not None else self._ports.now()
+        holding = Holding(run.nonce, task.id, since, worker=run.rules.worker, owner=task.owner)
+        lease = await self._ports.leases.acquire(lock.want, holding)
+        if isinstance(lease, Blocked):
+            return lease
+        run.leases.append(lease)
+        self._watch.add_lease(lease, run)
+        return None
 
     async def _look_up(self, run: Run, _: do.LookUp) -> ev.Event:
         task = run.delivery.task
@@ -216,6 +232,10 @@ class Performer:
 
     async def _arm(self, _run: Run, effect: do.Arm) -> ev.Event:
         await self._ports.outgoing.arm(effect.task, effect.at)
+        return _WRITTEN
+
+    async def _park(self, _run: Run, effect: do.Park) -> ev.Event:
+        await self._ports.leases.park(effect.task, effect.blocked, effect.until)
         return _WRITTEN
 
     async def _forward(self, _run: Run, effect: do.Forward) -> ev.Event:

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from natsume.locks import MutexLock
+from natsume.model.lock import Holding
 from natsume.model.task import State
 from natsume.ports import Lease
 from natsume.testing import until
@@ -123,7 +124,7 @@ async def test_the_outcome_of_a_zombie_is_dropped_while_another_holds_the_lock(
     async def refused() -> bool:
         """Whether the task has come back and was refused the lock."""
         assert not await installation.done_ids(), "the zombie committed under another's lock"
-        return bool(await installation.broker._tasks_reader.last([f"later.{holder}.*"]))
+        return bool(await installation.broker._tasks_reader.last([f"parked.*.*.{holder}.*"]))
 
     await until(refused)
     await installation.broker.leases.release(lease)
@@ -137,8 +138,8 @@ async def test_the_outcome_of_a_zombie_is_dropped_while_another_holds_the_lock(
 
 async def taken(installation: Installation, key: str) -> Lease:
     """The lock of a key, as soon as its lease has ended."""
-    name = MutexLock("TASK", key).bucket_key
-    leases = installation.broker.leases
-    lease = await until(lambda: leases.acquire(name, "the test", "none", 60.0), lambda got: isinstance(got, Lease))
+    want = MutexLock("TASK", key, ttl_ms=60_000).want
+    leases, holding = installation.broker.leases, Holding("the test", "none", 0.0)
+    lease = await until(lambda: leases.acquire(want, holding), lambda got: isinstance(got, Lease))
     assert isinstance(lease, Lease)
     return lease

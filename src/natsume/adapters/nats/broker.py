@@ -15,6 +15,7 @@ from natsume.adapters.nats.connection import connect_wire
 from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.inquiries import StreamInquiries
 from natsume.adapters.nats.leases import BUCKET, KvLeases
+from natsume.adapters.nats.line import Line
 from natsume.adapters.nats.outgoing import StreamOutgoing
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
 from natsume.adapters.nats.pull import Arrived, Pulls
@@ -57,7 +58,8 @@ class Broker:
         self.joins = joins.KvJoins(self.publisher, self._joins_reader)
         self.chunks = joins.RecordChunks(self.publisher, self._records_reader, self.request)
         self.inquiries = StreamInquiries(wire, self._records_reader, self._tasks_reader)
-        self.leases = KvLeases(self.publisher, self._locks_reader, self.request)
+        line = Line(self.publisher, self._tasks_reader)
+        self.leases = KvLeases(self.publisher, self._locks_reader, self.request, line, self.now)
         self._claims_reader = DirectReader(wire, f"KV_{claims.BUCKET}")
         self.claims = claims.KvClaims(self.publisher, self._claims_reader, self.request)
         self.config = KvConfig(wire, self.publisher)

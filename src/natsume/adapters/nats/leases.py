@@ -1,88 +1,177 @@
-"""Leases in the bucket `locks`: compare-and-set on a key with a TTL (port Leases).
+"""Locks in the bucket `locks`: each entry a lease written by compare-and-set with a TTL (port Leases).
 
-Each renewal carries TTL and expected revision: an update without a TTL would make a lock immortal.
-A release deletes the very revision that is held, so it cannot end another's lease.
+Each renewal carries TTL and expected revision: an update without a TTL would make a lease immortal.
+A release hands over or deletes the very revision that is held, so it cannot end another's lease.
 """
 
 import time
+from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from natsume.adapters.nats.direct import DirectReader, Stored
+from natsume.adapters.nats.line import Line, Parked
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
 from natsume.adapters.nats.request import Request
+from natsume.core import locking
+from natsume.core.locking import Grant, Place
 from natsume.exceptions import BrokerError
+from natsume.model import limits
+from natsume.model.lock import Blocked, Entry, Hold, Holding, Mode, Want
 from natsume.model.subject import kv
-from natsume.ports import Held, Lease
+from natsume.model.task import Task
+from natsume.ports import Lease
 
 BUCKET: Final = "locks"
-_HEADERS: Final = b"Nats-Expected-Last-Subject-Sequence: %d\r\nNats-TTL: %ds\r\n"
+_EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence: {}\r\n"
+_WHOLE: Final = "Nats-Expected-Last-Subject-Sequence-Subject: {}\r\n"
 _DELETE: Final = f"$JS.API.STREAM.MSG.DELETE.KV_{BUCKET}"
-_TRIES: Final = 3
-
-
-class _Holding(msgspec.Struct):
-    holder: str
-    task: str
-    since: float
+_TRIES: Final = 5
+_AT_ONCE: Final = 16
+_holding = msgspec.json.Decoder(Holding)
 
 
 class KvLeases:
-    """Locks that end by themselves, in a key-value bucket."""
+    """Locks that end by themselves, in a key-value bucket, and their lines in TASKS."""
 
-    def __init__(self, publisher: Publisher, reader: DirectReader, request: Request) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        reader: DirectReader,
+        request: Request,
+        line: Line,
+        now: Callable[[], float],
+    ) -> None:
+        """`now` is the broker's clock."""
         self._publisher = publisher
         self._reader = reader
         self._request = request
+        self._line = line
+        self._now = now
 
-    async def acquire(self, key: str, holder: str, task: str, ttl_s: float) -> Lease | Held:
-        """Take a lock if it is free or already this holder's."""
-        lease = Lease(key, holder, task, time.time(), ttl_s, 0, 0, 0.0)
+    async def acquire(self, want: Want, holding: Holding) -> Lease | Blocked:
+        """Take a place if there is one, or if it is kept for this task or already this holder's."""
+        asker, holding = holding, replace(holding, since=self._now(), name=want.name)
+        place = locking.first_try(want, holding.task)
+        behind: Entry | None = None
         for _ in range(_TRIES):
-            if await self._write(lease):
-                lease.token = lease.revision
-                return lease
-            stored = await self.read(key)
-            lease.revision = stored.sequence if stored else 0
-            if stored is not None and stored.body:
-                held = msgspec.json.decode(stored.body, type=_Holding)
-                if held.holder != holder:
-                    return Held(key, held.holder, held.task, held.since)
-        return Held(key, "", "", lease.since)
+            began = time.monotonic()
+            revision = await self._write(want.key, place, holding, None if want.manual else want.ttl_s)
+            if revision is not None:
+                until = float("inf") if want.manual else began + want.ttl_s
+                return Lease(want, place.slot, holding, revision, revision, until)
+            choice = locking.take(want, await self.entries(want.key), asker)
+            if isinstance(choice, Place):
+                place = choice
+                continue
+            behind = choice.behind
+            if choice.request is None or await self._ask_for(want, choice.request, holding):
+                break
+        return await self._blocked(want, behind)
 
     async def renew(self, lease: Lease) -> bool:
         """Lengthen a lease in place; False if it is lost."""
-        return await self._write(lease)
+        if lease.want.manual:
+            return True
+        began = time.monotonic()
+        place = Place(lease.slot, lease.revision)
+        revision = await self._write(lease.want.key, place, lease.holding, lease.want.ttl_s)
+        if revision is None:
+            return False
+        lease.revision, lease.until = revision, began + lease.want.ttl_s
+        return True
 
     async def release(self, lease: Lease) -> None:
-        """Give a lock back; does nothing if it is lost."""
-        if await self._delete(lease.revision):
+        """Hand the place to who is next, or give it back; does nothing if it is lost."""
+        key = lease.want.key
+        entry = Entry(lease.slot, lease.revision, lease.holding)
+        if await self._hand_over(key, entry, lease.want.mode):
             return
-        stored = await self.read(lease.key)
-        if stored is not None and stored.body:
-            held = msgspec.json.decode(stored.body, type=_Holding)
-            if held.holder == lease.holder:
-                await self._delete(stored.sequence)
+        if not await self._delete(entry.revision):
+            # A renewal may have been on its way: what stands is given back if it is still this holder's.
+            standing = [one for one in await self.entries(key) if one.slot == lease.slot]
+            if not standing or standing[0].holding.holder != lease.holding.holder:
+                return
+            await self._delete(standing[0].revision)
+        await self.wake(key)
 
-    async def read(self, key: str) -> Stored | None:
-        """The key's last message, or None."""
-        found = await self._reader.last([kv(BUCKET, key)])
-        return found[0] if found else None
+    async def park(self, task: Task, blocked: Blocked, until: float) -> None:
+        """Let a task wait in the lock's line, unless its hop does already; it returns by itself then."""
+        await self._line.park(task, blocked, until)
+        # The lock may have been given back between the refusal and now, by one who saw nobody wait.
+        await self.wake(blocked.want.key)
 
-    async def _write(self, lease: Lease) -> bool:
-        body = msgspec.json.encode(_Holding(lease.holder, lease.task, lease.since))
-        headers = _HEADERS % (lease.revision, max(1, round(lease.ttl_s)))
-        began = time.monotonic()
+    async def wake(self, key: str) -> None:
+        """Give the free places of a lock to the first of its line."""
+        while line := await self._line.first(key, _AT_ONCE):
+            given = locking.grants(await self.entries(key), [parked.waiter for parked in line])
+            if not given:
+                return
+            for grant in given:
+                if not await self._give(key, grant, line):
+                    break  # the lock has changed meanwhile: what stands now decides
+
+    async def entries(self, key: str) -> list[Entry]:
+        """Who has a place in a lock."""
+        return [entry for stored in await self._reader.last([kv(BUCKET, f"{key}.*")]) if (entry := _entry(stored))]
+
+    async def _hand_over(self, key: str, entry: Entry, mode: Mode) -> bool:
+        line = await self._line.first(key, 1)
+        grant = locking.handed_over(entry, mode, [parked.waiter for parked in line])
+        return grant is not None and await self._give(key, grant, line)
+
+    async def _give(self, key: str, grant: Grant, line: list[Parked]) -> bool:
+        """Reserve a place and send its waiter to it; False if the place is not as it was seen."""
+        waiter = grant.waiter
+        parked = next(one for one in line if one.waiter is waiter)
+        name = parked.stored.headers.get("Natsume-Lock", "")
+        holding = Holding("", waiter.task, waiter.since, name, hold=grant.hold)
+        reserved = grant.hold is Hold.RESERVED
+        ttl_s = limits.RESERVE_S if reserved else limits.REQUEST_S
+        if await self._write(key, grant.place, holding, ttl_s) is None:
+            return False
+        if reserved:
+            await self._line.send(parked)
+        return True
+
+    async def _ask_for(self, want: Want, place: Place, holding: Holding) -> bool:
+        asked = replace(holding, holder="", hold=Hold.REQUESTED)
+        return await self._write(want.key, place, asked, limits.REQUEST_S) is not None
+
+    async def _blocked(self, want: Want, behind: Entry | None) -> Blocked:
+        first = not await self._line.waits(want.key)
+        if behind is None:
+            return Blocked(want, ends_at=self._now(), first=first)
+        own = behind.holding
+        return Blocked(want, own.task, own.holder, own.since, behind.ends_at, first)
+
+    async def _write(self, key: str, place: Place, holding: Holding, ttl_s: float | None) -> int | None:
+        """The revision of what was written; None if the place is not as it was seen."""
+        head = _EXPECTED.format(place.expected)
+        if place.whole:
+            head += _WHOLE.format(kv(BUCKET, f"{key}.*"))
+        if ttl_s is not None:
+            head += f"Nats-TTL: {max(1, round(ttl_s))}s\r\n"
         try:
-            lease.revision = await self._publisher.publish(kv(BUCKET, lease.key).encode(), headers, body)
+            name = kv(BUCKET, f"{key}.{place.slot}").encode()
+            return await self._publisher.publish(name, head.encode(), msgspec.json.encode(holding))
         except BrokerError as error:
             if error.code != WRONG_LAST_SEQUENCE:
                 raise
-            return False
-        lease.until = began + lease.ttl_s
-        return True
+            return None
 
     async def _delete(self, revision: int) -> bool:
         answer = await self._request(_DELETE, b'{"seq":%d,"no_erase":true}' % revision)
         return b'"success":true' in answer.replace(b" ", b"")
+
+
+def _entry(stored: Stored) -> Entry | None:
+    """An entry as it is stored; None for what a `nats kv del` leaves behind."""
+    if not stored.body:
+        return None
+    ttl = stored.headers.get("Nats-TTL", "").removesuffix("s")
+    ends_at = datetime.fromisoformat(stored.at).timestamp() + int(ttl) if ttl.isdigit() else None
+    return Entry(stored.subject.rpartition(".")[2], stored.sequence, _holding.decode(stored.body), ends_at)

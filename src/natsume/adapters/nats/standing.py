@@ -15,7 +15,7 @@ from natsume.model import limits
 _HEARTBEAT: Final = 100
 _EXPIRED: Final = 408
 _PENDING: Final = b"Nats-Pending-Messages: "
-_BODY: Final = b'{"batch":%%d,"expires":%d,"idle_heartbeat":%d}' % (
+_BODY: Final = b'{"batch":%%d,"expires":%d,"idle_heartbeat":%d%%b}' % (
     int(limits.PULL_EXPIRES_S * 1e9),
     int(limits.PULL_HEARTBEAT_S * 1e9),
 )
@@ -24,8 +24,20 @@ _BODY: Final = b'{"batch":%%d,"expires":%d,"idle_heartbeat":%d}' % (
 class StandingPull:
     """The pulls on one durable consumer: what they may still bring, and when the server last spoke."""
 
-    def __init__(self, wire: Wire, stream: str, consumer: str, take: Handler, room: Callable[[], None]) -> None:
-        """`take` gets each message; `room` is called when pulls have ended and more may be asked."""
+    def __init__(
+        self,
+        wire: Wire,
+        stream: str,
+        consumer: str,
+        take: Handler,
+        room: Callable[[], None],
+        bytes_max: int | None = None,
+    ) -> None:
+        """`take` gets each message; `room` is called when pulls have ended and more may be asked.
+
+        A pull ends early once it has brought `bytes_max`.
+        """
+        self._more = b"" if bytes_max is None else b',"max_bytes":%d' % bytes_max
         self.outstanding = 0
         self._wire = wire
         self._take = take
@@ -42,7 +54,7 @@ class StandingPull:
     def pull(self, count: int) -> None:
         """Ask for `count` more; while there is no connection this does nothing."""
         try:
-            self._wire.send(self._request, self._inbox.encode(), b"", _BODY % count)
+            self._wire.send(self._request, self._inbox.encode(), b"", _BODY % (count, self._more))
         except Disconnected:
             return
         if not self.outstanding:

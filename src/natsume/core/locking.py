@@ -1,0 +1,172 @@
+"""Who may have a lock: decided from its entries, and written by compare-and-set.
+
+A permit is a slot of its own, so it is fenced by that slot alone. Readers and the writer exclude each
+other: what they write is fenced by the last revision of the whole lock, which any new entry raises. An
+entry that ended meanwhile does not raise it, and only makes room.
+"""
+
+from collections.abc import Sequence
+from zlib import crc32
+
+import msgspec
+
+from natsume.model.lock import Entry, Hold, Holding, Mode, Waiter, Want
+
+WRITER = "w"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where an entry is to be written, if the last revision there, or of the whole lock, is `expected`."""
+
+    slot: str
+    expected: int
+    whole: bool = False
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """There is no place now: `behind` is one that is before; `request` where a writer says that it waits."""
+
+    behind: Entry | None
+    request: Place | None = None
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """The place that a waiter gets: reserved, so that it is woken, or requested."""
+
+    waiter: Waiter
+    place: Place
+    hold: Hold = Hold.RESERVED
+
+
+def first_try(want: Want, task: str) -> Place:
+    """The place that is free if nobody has the lock, or few do: worth a try before the entries are read."""
+    if want.mode is Mode.PERMIT:
+        return Place(str(crc32(task.encode()) % want.permits), 0)
+    return Place(_slot(want.mode, task), 0, whole=True)
+
+
+def take(want: Want, entries: Sequence[Entry], asker: Holding) -> Place | Refused:
+    """The place that a task may take, or who is before it; `since` of the asker is when it was first refused.
+
+    Of those that need several locks, each with one of them reserved, the one that waits longest takes what is
+    reserved for the others: without this they might give way to each other for ever.
+    """
+    task, holder = asker.task, asker.holder
+    for entry in entries:
+        own = entry.holding
+        if own.task == task and (own.holder == holder or own.hold is Hold.RESERVED):
+            return Place(entry.slot, entry.revision)
+    if want.mode is not Mode.SHARED:
+        younger = [entry for entry in entries if _gives_way(entry, asker, want.mode)]
+        if younger and (want.mode is Mode.PERMIT or len(entries) == 1):
+            return Place(younger[0].slot, younger[0].revision, whole=want.mode is Mode.EXCLUSIVE)
+    if want.mode is Mode.PERMIT:
+        return _take_permit(want, entries)
+    if want.mode is Mode.SHARED:
+        return _take_shared(entries, task)
+    return _take_exclusive(entries, task)
+
+
+def _gives_way(entry: Entry, asker: Holding, mode: Mode) -> bool:
+    own = entry.holding
+    same = (entry.slot == WRITER) is (mode is Mode.EXCLUSIVE)
+    return same and own.hold is Hold.RESERVED and (asker.since, asker.task) < (own.since, own.task)
+
+
+def _take_permit(want: Want, entries: Sequence[Entry]) -> Place | Refused:
+    slot = _free(want.permits, entries) if len(entries) < want.permits else None
+    return Place(slot, 0) if slot is not None else Refused(_oldest(entries))
+
+
+def _take_shared(entries: Sequence[Entry], task: str) -> Place | Refused:
+    writer = _writer(entries)
+    slot = _slot(Mode.SHARED, task)
+    same = next((entry for entry in entries if entry.slot == slot), None)
+    if writer is None and same is None:
+        return Place(slot, _last(entries), whole=True)
+    return Refused(writer or same)
+
+
+def _take_exclusive(entries: Sequence[Entry], task: str) -> Place | Refused:
+    writer = _writer(entries)
+    if writer is not None and writer.holding.task != task:
+        return Refused(writer)
+    readers = [entry for entry in entries if entry.slot != WRITER]
+    if writer is not None and writer.holding.hold is not Hold.REQUESTED:
+        return Refused(writer)
+    if not readers:
+        return Place(WRITER, _last(entries), whole=True)
+    return Refused(_oldest(readers), Place(WRITER, writer.revision if writer is not None else 0))
+
+
+def handed_over(entry: Entry, mode: Mode, line: Sequence[Waiter]) -> Grant | None:
+    """The waiter that gets this very place as its holder leaves it, so that nobody comes between."""
+    head = line[0] if line else None
+    if head is None or head.mode is not mode or mode is Mode.SHARED:
+        return None
+    if mode is Mode.PERMIT and int(entry.slot) >= head.permits:
+        return None  # there are fewer permits than there were
+    return Grant(head, Place(entry.slot, entry.revision))
+
+
+def grants(entries: Sequence[Entry], line: Sequence[Waiter]) -> list[Grant]:
+    """The places that the first of the line get, in their order; nobody overtakes one that gets none."""
+    if not line:
+        return []
+    if line[0].mode is Mode.PERMIT:
+        return _grant_permits(entries, line)
+    return _grant_reading_and_writing(entries, line)
+
+
+def _grant_permits(entries: Sequence[Entry], line: Sequence[Waiter]) -> list[Grant]:
+    used = list(entries)
+    given: list[Grant] = []
+    for waiter in line:
+        slot = _free(waiter.permits, used) if len(used) < waiter.permits else None
+        if slot is None:
+            break
+        grant = Grant(waiter, Place(slot, 0))
+        given.append(grant)
+        used.append(_entry_of(grant))
+    return given
+
+
+def _grant_reading_and_writing(entries: Sequence[Entry], line: Sequence[Waiter]) -> list[Grant]:
+    writer = _writer(entries)
+    last = _last(entries)
+    readers = sum(entry.slot != WRITER for entry in entries)
+    if writer is not None:
+        asked = next((one for one in line if one.task == writer.holding.task), None)
+        if writer.holding.hold is not Hold.REQUESTED or readers or asked is None:
+            return []
+        return [Grant(asked, Place(WRITER, last, whole=True))]
+    if line[0].mode is Mode.EXCLUSIVE:
+        hold = Hold.REQUESTED if readers else Hold.RESERVED
+        return [Grant(line[0], Place(WRITER, last, whole=True), hold)]
+    # One at a time: each raises the last revision, and the next is decided on what stands then.
+    return [Grant(line[0], Place(_slot(Mode.SHARED, line[0].task), last, whole=True))]
+
+
+def _entry_of(grant: Grant) -> Entry:
+    return Entry(grant.place.slot, 0, Holding("", grant.waiter.task, 0.0, hold=grant.hold))
+
+
+def _slot(mode: Mode, task: str) -> str:
+    return WRITER if mode is Mode.EXCLUSIVE else f"r-{task}"
+
+
+def _free(permits: int, entries: Sequence[Entry]) -> str | None:
+    used = {entry.slot for entry in entries}
+    return next((str(slot) for slot in range(permits) if str(slot) not in used), None)
+
+
+def _writer(entries: Sequence[Entry]) -> Entry | None:
+    return next((entry for entry in entries if entry.slot == WRITER), None)
+
+
+def _last(entries: Sequence[Entry]) -> int:
+    return max((entry.revision for entry in entries), default=0)
+
+
+def _oldest(entries: Sequence[Entry]) -> Entry | None:
+    return min(entries, key=lambda entry: entry.holding.since, default=None)
