@@ -169,3 +169,9 @@ PRUNE_S: Final = 30.0
 
 PRUNE_STEP: Final = 200
 """Tasks that are removed in one step; between two steps there is room for others."""
+
+LEDGER_LINGER_S: Final = 0.05
+"""How long the projector waits for a batch that is not full."""
+
+PRUNE_PAGES: Final = 100
+"""Steps that one round of pruning takes for one kind of record."""

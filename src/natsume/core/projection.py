@@ -1,0 +1,290 @@
+"""From records to rows: what the ledger learns from a batch of records, whatever their order and however often.
+
+A row carries a step, one integer that orders what may be said of a task's state: an end is above all, then
+the attempts in their order, in an attempt its failure above its starts, and of the starts the latest. So merging
+is commutative, associative and idempotent: a record seen twice changes nothing, and no state goes back.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, overload
+
+import msgspec
+from msgspec.structs import replace
+
+from natsume.model import codec, limits, subject
+from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Row
+from natsume.model.record import Child, Done, Failed, Started, Submitted
+from natsume.model.task import State
+
+_END: Final = 1 << 62
+_TENTHS: Final = 10
+_TENTHS_MAX: Final = (1 << 36) - 1
+_ATTEMPT_MAX: Final = (1 << 24) - 1
+_TOKENS: Final = 4
+
+_done = msgspec.json.Decoder(Done)
+_failed = msgspec.json.Decoder(Failed)
+_started = msgspec.json.Decoder(Started)
+_submitted = msgspec.json.Decoder(Submitted)
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """What a batch changes: at most one row per task, and the failed attempts; `unread` are places of the batch."""
+
+    rows: list[Row]
+    attempts: list[Attempt]
+    unread: list[int]
+
+
+def project(records: Sequence[tuple[str, bytes]]) -> Changes:
+    """The changes that records make, each given by its subject and body; kinds that are not known make none."""
+    rows: dict[str, Row] = {}
+    attempts: dict[tuple[str, int], Attempt] = {}
+    unread = []
+    for place, (name, body) in enumerate(records):
+        tokens = name.split(".")
+        read = _READERS.get(tokens[1]) if len(tokens) == _TOKENS else None
+        if read is None:
+            continue
+        try:
+            said, failed = read(tokens[3], body)
+        except (msgspec.MsgspecError, ValueError, LookupError, RecursionError):
+            unread.append(place)
+            continue
+        for row in said:
+            known = rows.get(row.id)
+            rows[row.id] = row if known is None else merge(known, row)
+        if failed is not None:
+            key = (failed.task_id, failed.attempt)
+            attempts[key] = max(attempts.get(key, failed), failed, key=lambda one: one.failed_at)
+    return Changes(list(rows.values()), list(attempts.values()), unread)
+
+
+def merge(one: Row, other: Row) -> Row:
+    """What both say of the same task."""
+    low, high = (one, other) if one.step < other.step else (other, one)
+    changed: dict[str, Any] = {}
+    for name in LATEST:
+        if getattr(high, name) is None and (value := getattr(low, name)) is not None:
+            changed[name] = value
+    for names, better in ((EARLIEST, min), (LARGEST, max)):
+        for name in names:
+            values = [value for value in (getattr(low, name), getattr(high, name)) if value is not None]
+            if values:
+                changed[name] = better(values)
+    return replace(high, **changed)
+
+
+def step(attempt: int, at: float, *, failed: bool = False, ended: bool = False) -> int:
+    """Where a fact about an unfinished task stands among the others: attempt, its failure, time, its interruption."""
+    tenths = min(max(int(at * _TENTHS), 0), _TENTHS_MAX)
+    return min(attempt, _ATTEMPT_MAX) << 38 | failed << 37 | tenths << 1 | ended
+
+
+Said = tuple[Iterable[Row], Attempt | None]
+
+
+def _of_submitted(task_id: str, body: bytes) -> Said:
+    record = _checked(_submitted.decode(body), task_id)
+    lane, actor = subject.parse_ready(record.subject)
+    headers = b"NATS/1.0\r\n" + record.headers.encode() + b"\r\n"
+    task = codec.decode(lane, actor, record.id, headers, record.body).task
+    at = _time(record.at)
+    row = Row(
+        record.id,
+        step(0, at),
+        State.ENQUEUED,
+        fitted(record.actor),
+        at,
+        at,
+        lane=str(lane),
+        submitted_at=at,
+        tracked=True,
+        owner=fitted(task.owner),
+        tenant=fitted(task.tenant),
+        parent=_reference(task.parent),
+        root=_reference(task.root),
+        join_id=_reference(task.join),
+        member=task.member,
+        trace=task.trace,
+        labels=_labels(task.labels),
+        **_message(record.subject, record.headers, record.body),
+    )
+    return [row], None
+
+
+def _of_started(task_id: str, body: bytes) -> Said:
+    record = _checked(_started.decode(body), task_id)
+    at = _time(record.at)
+    row = Row(
+        record.id,
+        step(record.attempt, at, ended=record.ended),
+        State.ENQUEUED if record.ended else State.RUNNING,
+        fitted(record.actor),
+        at,
+        at,
+        started_at=at,
+        attempts=record.attempt,
+        crashes=record.crashes,
+        worker=fitted(record.worker),
+    )
+    return [row], None
+
+
+def _of_failed(task_id: str, body: bytes) -> Said:
+    record = _checked(_failed.decode(body), task_id)
+    at, started_at, next_at = _time(record.failed_at), _time(record.started_at), _time(record.next_at)
+    row = Row(
+        record.id,
+        step(record.attempt, at, failed=True),
+        State.WAITING,
+        fitted(record.actor),
+        started_at,
+        at,
+        started_at=started_at,
+        due_at=next_at,
+        attempts=record.attempt,
+        failures=record.attempt,
+        worker=fitted(record.worker),
+    )
+    failure = record.failure
+    return [row], Attempt(
+        record.id,
+        record.attempt,
+        failure.type[: limits.LEDGER_NAME_MAX],
+        failure.message,
+        failure.traceback,
+        fitted(record.worker),
+        started_at,
+        at,
+        next_at,
+    )
+
+
+def _of_done(task_id: str, body: bytes) -> Said:
+    record = _checked(_done.decode(body), task_id)
+    if record.state not in _ENDS:
+        raise ValueError(f"{record.state} is no end")
+    failure, letter = record.failure, record.letter
+    started_at, finished_at = _time(record.started_at), _time(record.finished_at)
+    submitted_at = None if record.submitted_at is None else _time(record.submitted_at)
+    result = bytes(record.result).decode()
+    row = Row(
+        record.id,
+        _END,
+        record.state,
+        fitted(record.actor),
+        started_at if submitted_at is None else min(submitted_at, started_at),
+        finished_at,
+        lane=record.lane or None,
+        submitted_at=submitted_at,
+        started_at=started_at,
+        finished_at=finished_at,
+        attempts=record.attempt,
+        failures=record.attempt if failure else record.attempt - 1,
+        waits=record.waits,
+        crashes=record.crashes,
+        tracked=record.tracked,
+        discarded=record.discarded,
+        owner=fitted(record.owner),
+        tenant=fitted(record.tenant),
+        parent=_reference(record.parent),
+        root=_reference(record.root),
+        join_id=_reference(record.join),
+        member=record.member,
+        trace=record.trace,
+        labels=_labels(record.labels),
+        worker=fitted(record.worker),
+        result=None if result == "null" else result,
+        error=failure.type[: limits.LEDGER_NAME_MAX] if failure else None,
+        error_message=failure.message if failure else None,
+        reason=str(letter.reason) if letter else None,
+        **(_message(letter.subject, letter.headers, letter.body) if letter else {}),
+    )
+    attempt = failure and Attempt(
+        record.id,
+        record.attempt,
+        failure.type[: limits.LEDGER_NAME_MAX],
+        failure.message,
+        failure.traceback,
+        fitted(record.worker),
+        started_at,
+        finished_at,
+    )
+    return ([row, *(_of_child(record, child) for child in record.children)] if record.children else [row]), attempt
+
+
+def _of_child(parent: Done, child: Child) -> Row:
+    """A child as its parent's commit tells it: it is to be enqueued by then, or waits for its time."""
+    at = _time(parent.finished_at)
+    return Row(
+        child.id,
+        step(0, 0),
+        State.ENQUEUED if child.at is None else State.WAITING,
+        fitted(child.actor),
+        at,
+        at,
+        lane=child.lane,
+        submitted_at=at,
+        due_at=None if child.at is None else _time(child.at),
+        owner=fitted(parent.owner),
+        tenant=fitted(parent.tenant),
+        parent=parent.id,
+        root=_reference(parent.root or parent.id),
+        join_id=_reference(child.join),
+        member=child.member,
+        trace=parent.trace,
+        labels=_labels(child.labels),
+        arguments=bytes(child.arguments).decode(),
+    )
+
+
+_ENDS: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.DROPPED})
+_READERS: Final[dict[str, Callable[[str, bytes], Said]]] = {
+    "submitted": _of_submitted,
+    "started": _of_started,
+    "failed": _of_failed,
+    "done": _of_done,
+}
+
+
+def _checked(record: Any, task_id: str) -> Any:
+    """The record, if it is of the task that its subject names."""
+    if record.id != task_id or len(task_id) > limits.ID_MAX:
+        raise ValueError("the record is not of the task that its subject names")
+    return record
+
+
+def _time(at: float) -> float:
+    """A time that can be written; what lies outside becomes the nearest one."""
+    return min(max(at, 0.0), limits.TIME_END - 1)
+
+
+def _reference(task_id: str | None) -> str | None:
+    """Another task's id, unless no task can have it."""
+    return task_id if task_id is None or len(task_id) <= limits.ID_MAX else None
+
+
+@overload
+def fitted(name: str) -> str: ...
+@overload
+def fitted(name: str | None) -> str | None: ...
+def fitted(name: str | None) -> str | None:
+    """A name as the ledger keeps it, and as it is to be asked for: of a long one its beginning and a hash."""
+    if name is None or len(name) <= limits.LEDGER_NAME_MAX:
+        return name
+    mark = "~" + hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+    return name[: limits.LEDGER_NAME_MAX - len(mark)] + mark
+
+
+def _labels(labels: dict[str, str] | None) -> str | None:
+    return msgspec.json.encode(labels).decode() if labels else None
+
+
+def _message(name: str, headers: str, body: bytes) -> dict[str, Any]:
+    """A message as it came: its body is the arguments where it is text, and kept as bytes where it is not."""
+    try:
+        return {"subject": name, "headers": headers, "arguments": body.decode()}
+    except UnicodeDecodeError:
+        return {"subject": name, "headers": headers, "body": body}

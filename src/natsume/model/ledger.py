@@ -1,0 +1,82 @@
+"""What the ledger keeps of a task; times are Unix seconds of the broker's clock."""
+
+from typing import Final
+
+import msgspec
+
+from natsume.model.task import State
+
+EARLIEST: Final = ("enqueued_at", "submitted_at")
+LARGEST: Final = (
+    "started_at",
+    "due_at",
+    "heartbeat_at",
+    "attempts",
+    "failures",
+    "waits",
+    "crashes",
+    "tracked",
+    "discarded",
+)
+
+
+class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one record, or several of one task, say of it.
+
+    `step` orders what can be said of a task's state: the larger wins. Rows of one task are merged field by
+    field: those in EARLIEST and LARGEST by value, all others as the larger step has them, where it has them.
+    """
+
+    id: str
+    step: int
+    state: State
+    actor: str
+    enqueued_at: float
+    heartbeat_at: float
+    lane: str | None = None
+    submitted_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    due_at: float | None = None
+    attempts: int = 0
+    failures: int = 0
+    waits: int = 0
+    crashes: int = 0
+    tracked: bool = False
+    discarded: bool = False
+    owner: str | None = None
+    tenant: str | None = None
+    parent: str | None = None
+    root: str | None = None
+    join_id: str | None = None
+    member: int | None = None
+    trace: str | None = None
+    labels: str | None = None
+    worker: str | None = None
+    arguments: str | None = None
+    subject: str | None = None
+    headers: str | None = None
+    body: bytes | None = None
+    result: str | None = None
+    error: str | None = None
+    error_message: str | None = None
+    reason: str | None = None
+
+
+LATEST: Final = tuple(
+    name for name in Row.__struct_fields__ if name not in {"id", "step", "enqueued_at", *EARLIEST, *LARGEST}
+)
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A failed attempt; of these there is at most one per task and number."""
+
+    task_id: str
+    attempt: int
+    error: str
+    message: str
+    traceback: str
+    worker: str
+    started_at: float
+    failed_at: float
+    next_at: float | None = None

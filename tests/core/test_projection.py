@@ -1,0 +1,155 @@
+"""From records to rows: any order, any batches, any repetition say the same, and no state goes back."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from natsume.core.projection import fitted, merge, project
+from natsume.model import limits
+from natsume.model.record import Child, Done, Failed, Failure, Letter, Started, Submitted
+from natsume.model.task import ENDED, Reason, State
+
+encode = msgspec.json.encode
+ORDER = [State.ENQUEUED, State.WAITING, State.RUNNING]
+
+
+def submitted(task: str = "t", at: float = 10.0) -> tuple[str, bytes]:
+    headers = f'ce-id: {task}\r\nNatsume-Owner: ada\r\nNatsume-Tenant: lhcb\r\nNatsume-Labels: {{"a":"b"}}\r\n'
+    record = Submitted(task, "g:A", at, "task.normal.small.g.A", headers, b'{"x":1}')
+    return f"record.submitted.task.{task}", encode(record)
+
+
+def started(attempt: int = 1, at: float = 11.0, *, ended: bool = False, crashes: int = 0) -> tuple[str, bytes]:
+    return f"record.started.{attempt}.t", encode(Started("t", "g:A", attempt, "w", at, "n", crashes, ended))
+
+
+def failed(attempt: int = 1, at: float = 12.0) -> tuple[str, bytes]:
+    record = Failed("t", "g:A", attempt, Failure("E", "no", "trace"), "w", at - 1, at, at + 5, attempt)
+    return f"record.failed.{attempt}.t", encode(record)
+
+
+def done(task: str = "t", state: State = State.COMPLETED, attempt: int = 1, **more: object) -> tuple[str, bytes]:
+    fields = {"started_at": 90.0, "finished_at": 91.0, "lane": "normal.small", "submitted_at": 10.0} | more
+    record = Done(task, "g:A", state, "n", "w2", attempt, **fields)
+    return f"record.done.{record.kind}.{task}", encode(record)
+
+
+def only(*records: tuple[str, bytes]):
+    (row,) = project(records).rows
+    return row
+
+
+def test_a_life():
+    history = [submitted(), started(), failed(), started(2, 20.0), done(attempt=2)]
+    states = [only(*history[:count]).state for count in range(1, 6)]
+    assert states == [State.ENQUEUED, State.RUNNING, State.WAITING, State.RUNNING, State.COMPLETED]
+    row = only(*history)
+    assert (row.owner, row.tenant, row.labels, row.arguments) == ("ada", "lhcb", '{"a":"b"}', '{"x":1}')
+    assert (row.attempts, row.failures, row.submitted_at, row.started_at, row.finished_at) == (2, 1, 10.0, 90.0, 91.0)
+    assert (row.tracked, row.worker, row.lane) == (True, "w2", "normal.small")
+
+
+def test_an_interrupted_start_waits_for_its_next():
+    assert only(started(at=11.0), started(at=12.0, ended=True)).state is State.ENQUEUED
+    assert only(started(at=13.0), started(at=12.0, ended=True)).state is State.RUNNING
+
+
+def test_a_dead_letter_keeps_its_message_bytes_and_all():
+    letter = Letter(Reason.UNPARSABLE, "task.normal.small.g.A", b"\xff\x00", "ce-id: t\r\n")
+    changes = project([done(state=State.FAILED, failure=Failure("E", "no"), letter=letter)])
+    (row,), (attempt,) = changes.rows, changes.attempts
+    assert (row.reason, row.body, row.arguments, row.headers) == ("unparsable", b"\xff\x00", None, "ce-id: t\r\n")
+    assert (attempt.task_id, attempt.attempt, attempt.error, row.failures) == ("t", 1, "E", 1)
+
+
+def test_children_are_known_with_their_parents_commit():
+    children = (Child("c1", "g:B", "background.large", msgspec.Raw(b'{"n":1}'), join="j", member=0),)
+    rows = {row.id: row for row in project([done(children=children, owner="ada", root="r")]).rows}
+    child = rows["c1"]
+    assert (child.state, child.parent, child.root, child.owner) == (State.ENQUEUED, "t", "r", "ada")
+    assert (child.lane, child.arguments, child.join_id, child.member) == ("background.large", '{"n":1}', "j", 0)
+
+
+def test_a_child_that_ended_before_its_parent_was_read_stays_ended():
+    parent = done("p", children=(Child("t", "g:A", "normal.small", msgspec.Raw(b"{}")),))
+    for records in ([parent, done()], [done(), parent]):
+        row = {row.id: row for row in project(records).rows}["t"]
+        assert (row.state, row.parent, row.arguments) == (State.COMPLETED, "p", "{}")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        ("record.done.plain.t", b"garbage"),
+        ("record.done.plain.other", done()[1]),
+        ("record.submitted.task.t", b"{}"),
+        ("record.done.plain." + "t" * 129, done("t" * 129)[1]),
+        ("record.done.plain.t", encode(msgspec.json.decode(done()[1]) | {"state": "RUNNING"})),
+        ("record.submitted.task.t", submitted()[1].replace(b"task.normal.small.g.A", b"nonsense")),
+    ],
+)
+def test_what_cannot_be_read_is_named_and_holds_up_nothing(record):
+    changes = project([started(), record, failed()])
+    assert changes.unread == [1]
+    assert changes.rows[0].state is State.WAITING
+
+
+def test_unknown_kinds_change_nothing():
+    changes = project([("record.replayed.1.t", b"{}"), ("record.chunk.n-0.t", b"x"), ("other", b"")])
+    assert (changes.rows, changes.attempts, changes.unread) == ([], [], [])
+
+
+def test_a_long_name_is_kept_by_a_hash_and_stays_itself():
+    long, other = "a" * 600, "a" * 599 + "b"
+    assert len({fitted(long), fitted(other), fitted("a")}) == 3
+    assert len(fitted(long)) == limits.LEDGER_NAME_MAX
+    assert fitted(None) is None
+
+
+@st.composite
+def histories(draw):
+    """What may be recorded of one task, in the order in which it was."""
+    at, records = 10.0, [submitted()] if draw(st.booleans()) else []
+    for attempt in range(1, draw(st.integers(1, 4)) + 1):
+        for _ in range(draw(st.integers(0, 2))):
+            at += draw(st.sampled_from([0.2, 5.0]))
+            records.append(started(attempt, at, ended=draw(st.booleans()), crashes=draw(st.integers(0, 2))))
+        if draw(st.booleans()):
+            at += 1.0
+            records.append(failed(attempt, at))
+    end = draw(st.sampled_from([None, *sorted(ENDED)]))
+    if end is not None:
+        failure = None if end is State.COMPLETED else Failure("E", "no")
+        letter = Letter(Reason.EXHAUSTED, "s", b"{}", "h") if draw(st.booleans()) and failure else None
+        records.append(done(state=end, attempt=5, failure=failure, letter=letter, waits=draw(st.integers(0, 3))))
+    return records
+
+
+@given(histories(), st.randoms(use_true_random=False))
+def test_order_batches_and_repetitions_do_not_matter(history, random):
+    if not history:
+        return
+    expected, shuffled = project(history), [*history, *random.choices(history, k=3)]
+    random.shuffle(shuffled)
+    cut = random.randint(0, len(shuffled))
+    found = [project(shuffled[:cut]), project(shuffled[cut:])]
+    rows = [row for changes in found for row in changes.rows]
+    row = rows[0] if len(rows) == 1 else merge(*rows)
+    assert [row] == expected.rows
+    kept = {(one.task_id, one.attempt): one for changes in found for one in changes.attempts}
+    assert kept == {(one.task_id, one.attempt): one for one in expected.attempts}
+
+
+@given(histories(), st.randoms(use_true_random=False))
+def test_no_state_goes_back(history, random):
+    random.shuffle(history)
+    row = None
+    for record in history:
+        new = only(record)
+        merged = new if row is None else merge(row, new)
+        if row is not None:
+            assert merged.step >= row.step
+            assert row.state not in ENDED or merged.state is row.state
+            assert merged.attempts >= row.attempts
+        row = merged
