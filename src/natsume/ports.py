@@ -164,8 +164,12 @@ class DoneFeed(Protocol):
         """Say that all that follows from a record is stored."""
         ...
 
-    def extend(self, delivery: DoneDelivery) -> None:
-        """Say that it is still being dealt with."""
+    def is_alone(self, delivery: DoneDelivery) -> bool:
+        """Whether surely nobody else has been brought this record."""
+        ...
+
+    def leave(self, delivery: DoneDelivery) -> None:
+        """Let it be brought again, but not at once."""
         ...
 
 
@@ -295,8 +299,16 @@ class EventFeed(Protocol):
         """At least one, as soon as there is one."""
         ...
 
+    def is_alone(self, delivery: EventDelivery) -> bool:
+        """Whether surely nobody else has been brought this event for its actor."""
+        ...
+
     def acknowledge(self, delivery: EventDelivery) -> None:
         """Say that its task is stored."""
+        ...
+
+    def leave(self, delivery: EventDelivery) -> None:
+        """Let it be brought again, but not at once."""
         ...
 
 

@@ -88,11 +88,11 @@ def test_a_task_follows_from_the_event_and_the_actor():
 
 
 @pytest.mark.parametrize(
-    ("sequence", "delivered", "resent", "suspect_to", "known"),
-    [(5, 1, False, 4, False), (5, 1, False, 5, True), (5, 2, False, 0, True), (5, 1, True, 0, True)],
+    ("sequence", "alone", "resent", "suspect_to", "known"),
+    [(5, True, False, 4, False), (5, True, False, 5, True), (5, False, False, 0, True), (5, True, True, 0, True)],
 )
-def test_what_may_have_been_submitted_is_looked_up(sequence, delivered, resent, suspect_to, known):
-    assert may_be_known(sequence, delivered, resent, suspect_to=suspect_to) is known
+def test_what_may_have_been_submitted_is_looked_up(sequence, alone, resent, suspect_to, known):
+    assert may_be_known(sequence, alone, resent, suspect_to=suspect_to) is known
 
 
 @dataclass

@@ -130,6 +130,8 @@ class GroupLaws(Laws):
             self._ids.append(group.callback.id)
         if complete != called:
             raise LawBroken("a complete join fires, a blocked one never", f"{group.join}: {complete=}, {called=}")
+        if group.join not in world.joins:
+            raise LawBroken("a join is there after its parent's commit", group.join)
         join, _ = world.joins[group.join]
         if (join.state is JoinState.FIRED) != complete:
             raise LawBroken("a join shows what it is", f"{group.join} is {join.state}, {complete=}")

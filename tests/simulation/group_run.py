@@ -190,6 +190,11 @@ class GroupSimulation(Simulation):
             return False
         return not any(run.delivery.task.id == task.id for worker in self.workers for run in worker.runs)
 
+    def _tick(self, passed_s: float) -> None:
+        super()._tick(passed_s)
+        for conductor in self.conductors:
+            conductor.keep_alive()
+
     def _conductor(self) -> Conductor:
         self._conductor_names += 1
         conductor = Conductor(f"c{self._conductor_names}", self.world, self.rng)

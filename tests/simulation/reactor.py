@@ -16,7 +16,7 @@ from .group_worlds import Fed, GroupWorld
 from .records import START
 
 EVERYTHING_IS_SUSPECT: Final = 2**63
-_FRESH_S: Final = 5.0
+_ALONE_S: Final = 24.0
 _AHEAD: Final = 6
 _BATCH_MAX: Final = 4
 
@@ -27,7 +27,7 @@ class Taken(msgspec.Struct):
     sequence: int
     record: Done
     delivered: int
-    at: float
+    since: float
 
 
 class Conductor:
@@ -51,7 +51,6 @@ class Conductor:
             do.MissChunk: lambda effect: None,
             do.Submit: self._submit,
             do.Arm: lambda effect: world.arm(effect.task, effect.at),
-            do.Extend: lambda effect: world.extend_record(self.batch[effect.place].sequence),
             do.ReadJoins: lambda effect: {one: world.joins[one] for one in effect.ids if one in world.joins},
             do.UpdateJoin: lambda effect: world.update_join(effect.join, effect.revision),
             do.MissJoin: lambda effect: None,
@@ -91,8 +90,8 @@ class Conductor:
         effect, self.sent = self.sent, None
         if effect is None:
             return
-        if isinstance(effect, do.Acknowledge | do.Extend):
-            return  # nobody waits for an answer to these: they are lost unseen
+        if isinstance(effect, do.Acknowledge):
+            return  # nobody waits for an answer to it: it is lost unseen
         self._say(f"{type(effect).__name__} has no answer")
         self.happen_unseen(effect)
         self._begin(again=True)
@@ -119,8 +118,19 @@ class Conductor:
     def is_suspect(self, place: int) -> bool:
         """Whether another may have reacted to a record of the batch."""
         taken = self.batch[place]
-        aged = self.world.now - taken.at > _FRESH_S
-        return aged or taken.delivered > 1 or taken.sequence <= self.boot_mark
+        return not self._is_alone(taken) or taken.sequence <= self.boot_mark
+
+    def keep_alive(self) -> None:
+        """Extend what is in hand; of what was not extended in time it is not known who has it."""
+        if self.stalled_until > self.world.now:
+            return
+        for taken in self.taken + self.batch:
+            self.world.extend_record(taken.sequence)
+            if self._is_alone(taken):
+                taken.since = self.world.now
+
+    def _is_alone(self, taken: Taken) -> bool:
+        return taken.delivered == 1 and self.world.now - taken.since < _ALONE_S
 
     def _begin(self, *, again: bool) -> None:
         self._reaction = self.react([taken.record for taken in self.batch], self.is_suspect, again=again)
@@ -132,7 +142,7 @@ class Conductor:
         try:
             self.sent = self._reaction.send(self._answer)
         except StopIteration:
-            self._reaction = None
+            self._reaction, self.batch = None, []
             return
         if isinstance(self.sent, do.MissChunk) and not self.sent.again:
             self.sent = None
@@ -163,7 +173,7 @@ def brief(effect: do.Effect, answer: Any) -> str:
             return f"{join.id[:6]} {counts}{'' if answer else ', refused'}"
         case do.ReadChunk(number=number):
             return f"{number} {'found' if answer else 'missing'}"
-        case do.Acknowledge(place) | do.Extend(place):
+        case do.Acknowledge(place):
             return str(place)
         case _:
             return ""

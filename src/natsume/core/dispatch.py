@@ -48,10 +48,10 @@ def dead_letter_of(event: Envelope, actor: str, lane: Lane, fault: Fault, worker
     return outcome.dead(delivery, worker, nonce, said, at)
 
 
-def may_be_known(sequence: int, delivered: int, resent: bool, *, suspect_to: int) -> bool:
+def may_be_known(sequence: int, alone: bool, resent: bool, *, suspect_to: int) -> bool:
     """Whether a task of this event may have been submitted before, so that the records are asked.
 
-    `suspect_to` is the last event that was stored before the broker's present run, or before the
-    consumer was made anew from its kept position.
+    `alone` says that surely nobody else has been brought it; `suspect_to` is the last event that was
+    stored before the broker's present run, or before the consumer was made anew from its kept position.
     """
-    return resent or delivered > 1 or sequence <= suspect_to
+    return resent or not alone or sequence <= suspect_to

@@ -56,12 +56,6 @@ class Arm(msgspec.Struct, frozen=True):
     at: float
 
 
-class Extend(msgspec.Struct, frozen=True):
-    """Say of the record at this place of the batch that it is still being dealt with."""
-
-    place: int
-
-
 class ReadJoins(msgspec.Struct, frozen=True):
     """Read joins. Answered with those that there are and their revisions, by id."""
 
@@ -95,17 +89,7 @@ class Acknowledge(msgspec.Struct, frozen=True):
 
 
 Effect = (
-    OpenJoins
-    | ReadChunk
-    | MissChunk
-    | Submit
-    | Arm
-    | Extend
-    | ReadJoins
-    | UpdateJoin
-    | MissJoin
-    | PurgeChunks
-    | Acknowledge
+    OpenJoins | ReadChunk | MissChunk | Submit | Arm | ReadJoins | UpdateJoin | MissJoin | PurgeChunks | Acknowledge
 )
 Reaction = Generator[Effect, Any, None]
 """Effects in order, each sent the answer to it; whoever gets no answer begins a new one, `again`."""
@@ -145,7 +129,6 @@ def _submit_children(place: int, done: Done, suspect: Callable[[int], bool], aga
             yield MissChunk(done.id, number, again)
             continue
         yield from _submit(tasks_of(done, chunk.children), lambda: again or suspect(place))
-        yield Extend(place)
     yield from _submit(tasks_of(done, done.children), lambda: again or suspect(place))
 
 

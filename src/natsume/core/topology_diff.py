@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from natsume.model import limits
+from natsume.model.subject import TASKS
 
 Config = dict[str, Any]
 
@@ -84,7 +85,7 @@ def updated(entity: Entity, there: Config) -> Config:
 def configured(entity: Entity, ack_wait_s: float | None, replicas: int | None) -> Entity:
     """The entity with what is configured put above what its file says."""
     config = entity.config
-    if entity.kind == "consumer" and ack_wait_s is not None:
+    if entity.kind == "consumer" and entity.stream == TASKS and ack_wait_s is not None:
         config = config | {"ack_wait": round(ack_wait_s * 1e9)}
     if entity.kind == "stream" and replicas is not None:
         config = config | {"num_replicas": replicas}

@@ -88,6 +88,7 @@ class Dispatcher:
             except Exception:  # noqa: BLE001 - one event must not end the duty, nor hold up the others
                 if len(batch) == 1:
                     _log.exception("event %d cannot be dispatched; the broker brings it back", batch[0].sequence)
+                    self._feed.leave(batch[0])
                     return
                 for delivery in batch:
                     await self._insist([delivery])
@@ -103,9 +104,8 @@ class Dispatcher:
                 await self._records.commit(made)
             elif made is not None:
                 suspect_to = max(self._boot_mark(), delivery.suspect_to)
-                resent = dispatch.may_be_known(
-                    delivery.sequence, delivery.delivered, delivery.event.resent, suspect_to=suspect_to
-                )
+                alone = self._feed.is_alone(delivery)
+                resent = dispatch.may_be_known(delivery.sequence, alone, delivery.event.resent, suspect_to=suspect_to)
                 tasks[again or resent].append(made)
         for resent, ready in tasks.items():
             await self._submit(ready, resent)

@@ -40,6 +40,10 @@ class FreeingFeed:
         """Say that all that follows from a record is stored."""
         self._feed.acknowledge(delivery)
 
-    def extend(self, delivery: DoneDelivery) -> None:
-        """Say that it is still being dealt with."""
-        self._feed.extend(delivery)
+    def is_alone(self, delivery: DoneDelivery) -> bool:
+        """Whether surely nobody else has been brought this record."""
+        return self._feed.is_alone(delivery)
+
+    def leave(self, delivery: DoneDelivery) -> None:
+        """Let it be brought again, but not at once."""
+        self._feed.leave(delivery)

@@ -6,7 +6,6 @@ that brings it again, and then everything is sent as resent, under the ids that 
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
@@ -22,8 +21,6 @@ _log = logging.getLogger(__name__)
 _BATCH_MAX: Final = 256
 _PAUSE_FIRST_S: Final = 0.1
 _PAUSE_LAST_S: Final = 2.0
-_FRESH_S: Final = 5.0
-"""Within it no other has what is in hand: the broker waits longer, and its message ids live longer still."""
 
 Batch = list[DoneDelivery]
 Carry = Callable[[Batch, Any], Awaitable[Any]]
@@ -47,7 +44,6 @@ class Reactor:
             do.MissChunk: self._miss_chunk,
             do.Submit: self._submit,
             do.Arm: self._arm,
-            do.Extend: self._extend,
             do.ReadJoins: self._read_joins,
             do.UpdateJoin: self._update_join,
             do.MissJoin: self._miss_join,
@@ -65,10 +61,10 @@ class Reactor:
         for delivery in batch:
             if delivery.record is None:
                 _log.error("record %d of the stream RECORDS cannot be read; it is left as it is", delivery.sequence)
-        pause_s, again, taken_at = _PAUSE_FIRST_S, False, time.monotonic()
+        pause_s, again = _PAUSE_FIRST_S, False
         while True:
             try:
-                await self._react(batch, taken_at, again)
+                await self._react(batch, again)
             except BrokerError as error:
                 _log.warning("%d done records wait for the broker: %s", len(batch), error)
                 await asyncio.sleep(pause_s)
@@ -76,6 +72,7 @@ class Reactor:
             except Exception:  # noqa: BLE001 - raised here, it would end the reactor for every other record
                 if len(batch) == 1:
                     _log.exception("nothing follows from record %d: it cannot be reacted to", batch[0].sequence)
+                    self._feed.leave(batch[0])
                     return
                 for delivery in batch:
                     await self._insist([delivery])
@@ -83,8 +80,8 @@ class Reactor:
             else:
                 return
 
-    async def _react(self, batch: Batch, taken_at: float, again: bool) -> None:
-        suspect = partial(self._is_suspect, batch, taken_at)
+    async def _react(self, batch: Batch, again: bool) -> None:
+        suspect = partial(self._is_suspect, batch)
         reaction = react([delivery.record for delivery in batch], suspect, again=again)
         answer = None
         while True:
@@ -94,10 +91,9 @@ class Reactor:
                 return
             answer = await self._carry[type(effect)](batch, effect)
 
-    def _is_suspect(self, batch: Batch, taken_at: float, place: int) -> bool:
+    def _is_suspect(self, batch: Batch, place: int) -> bool:
         delivery = batch[place]
-        aged = time.monotonic() - taken_at > _FRESH_S
-        return aged or delivery.delivered > 1 or delivery.sequence <= self._boot_mark()
+        return not self._feed.is_alone(delivery) or delivery.sequence <= self._boot_mark()
 
     async def _open_joins(self, _: Batch, effect: do.OpenJoins) -> None:
         await self._joins.open(effect.joins)
@@ -119,9 +115,6 @@ class Reactor:
 
     async def _arm(self, _: Batch, effect: do.Arm) -> None:
         await self._outgoing.arm(effect.task, effect.at)
-
-    async def _extend(self, batch: Batch, effect: do.Extend) -> None:
-        self._feed.extend(batch[effect.place])
 
     async def _read_joins(self, _: Batch, effect: do.ReadJoins) -> Any:
         return await self._joins.read(effect.ids)

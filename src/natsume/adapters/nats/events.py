@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from natsume.adapters.nats.direct import DirectReader
+from natsume.adapters.nats.in_hand import ACK_WAIT_S, InHand
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
 from natsume.adapters.nats.request import Request
 from natsume.adapters.nats.standing import StandingPull, ack_numbers
@@ -27,7 +28,7 @@ _AHEAD: Final = 256
 _CONSUMER_MISSING: Final = 10014
 _CONSUMER_EXISTS: Final = 10148
 _SUSPECT: Final = "natsume-suspect"
-_ACK_WAIT_NS: Final = 30_000_000_000
+_ACK_WAIT_NS: Final = int(ACK_WAIT_S * 1e9)
 _FENCE: Final = b"Nats-Expected-Last-Subject-Sequence: %d\r\n"
 
 
@@ -58,6 +59,7 @@ class ActorEvents:
         self._publisher = publisher
         self._request = request
         self._positions = DirectReader(wire, "KV_config")
+        self._in_hand = InHand(wire)
         self._arrived: asyncio.Queue[EventDelivery] = asyncio.Queue()
         self._pulls: dict[str, StandingPull] = {}
         self._suspect_to: dict[str, int] = {}
@@ -89,21 +91,31 @@ class ActorEvents:
 
     def acknowledge(self, delivery: EventDelivery) -> None:
         """Say that its task is stored."""
-        self._wire.send(delivery.token, b"", b"", b"+ACK")
+        self._in_hand.acknowledge(delivery.token)
+
+    def is_alone(self, delivery: EventDelivery) -> bool:
+        """Whether surely nobody else has been brought this event for its actor."""
+        return delivery.delivered == 1 and self._in_hand.is_alone(delivery.token)
+
+    def leave(self, delivery: EventDelivery) -> None:
+        """Let the broker bring an event again, but not at once."""
+        self._in_hand.leave(delivery.token)
 
     def close(self) -> None:
-        """Ask for nothing more; what was not acknowledged comes again."""
+        """Ask for nothing more; what was not acknowledged goes to others at once."""
         for standing in self._pulls.values():
             standing.end()
             standing.forget()
+        self._in_hand.close()
         self._positions.close()
 
     async def _follow(self, one: Subscription, found: dict[str, Any]) -> None:
         config = found["config"]
         filters = _filters(one)
-        if sorted(config.get("filter_subjects") or [config.get("filter_subject")]) != sorted(filters):
+        same = sorted(config.get("filter_subjects") or [config.get("filter_subject")]) == sorted(filters)
+        if not same or config["ack_wait"] != _ACK_WAIT_NS:
             config.pop("filter_subject", None)
-            await self._send(one.actor, config | {"filter_subjects": filters}, "update")
+            await self._send(one.actor, config | {"filter_subjects": filters, "ack_wait": _ACK_WAIT_NS}, "update")
         if one.actor not in self._pulls:
             self._created = await self._stream_token()
         self._suspect_to[one.actor] = int(config.get("metadata", {}).get(_SUSPECT, 0))
@@ -197,6 +209,7 @@ class ActorEvents:
     def _take_from(self, actor: str) -> None:
         def take(name: bytes, reply: bytes, body: bytes, headers: bytes | None) -> None:
             delivered, sequence, stamp = ack_numbers(reply)
+            self._in_hand.take(reply)
             event_type = name.decode("utf-8", "replace").partition(".")[2]
             derived = f"at-{self._created}-{sequence}-{stamp}"
             event = read_event(event_type, derived, stamp / 1e9, headers, body)
