@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -52,13 +54,14 @@ REGISTRY = Registry.of_classes({f"bench:{cls.__name__}": cls for cls in (Noop, C
 
 @asynccontextmanager
 async def conductor(url: str) -> AsyncIterator[None]:
-    """A conductor process, from when it is ready."""
+    """A conductor process with a ledger of its own, from when it is ready."""
+    folder = tempfile.mkdtemp(prefix="natsume-bench-")
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "natsume.cli",
         "conductor",
-        env={**os.environ, "NATSUME_NATS_URL": url},
+        env={**os.environ, "NATSUME_NATS_URL": url, "NATSUME_DATA_DIR": folder},
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None
@@ -71,6 +74,7 @@ async def conductor(url: str) -> AsyncIterator[None]:
         process.send_signal(signal.SIGTERM)
         await process.wait()
         await reading
+        shutil.rmtree(folder)
 
 
 async def joining(server: EmbeddedServer) -> dict[str, float]:

@@ -12,16 +12,21 @@ from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.events import ActorEvents, StreamEvents
 from natsume.adapters.nats.feed import RecordFeed
 from natsume.adapters.nats.lifeline import NatsLifeline
+from natsume.adapters.nats.records_feed import LedgerFeed
 from natsume.adapters.nats.topology import ensure
 from natsume.agenda import agenda
 from natsume.client import Client
 from natsume.enums import Size
+from natsume.model.task import State
+from natsume.ports import Ledger
 from natsume.registry import Registry
 from natsume.runtime.dispatcher import Dispatcher
 from natsume.runtime.freeing import FreeingFeed
 from natsume.runtime.keepalive import Keepalive, Lifeline
 from natsume.runtime.overrides import Overrides
 from natsume.runtime.perform import Ports
+from natsume.runtime.projector import Projector
+from natsume.runtime.pruner import Pruner
 from natsume.runtime.reactor import Reactor
 from natsume.runtime.reconciler import Reconciler
 from natsume.runtime.worker import Worker
@@ -144,7 +149,10 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
     Actors come from the installed entry points where no `registry` is given.
     """
     registry = registry or Registry.load(settings.prefixes)
-    async with connected(settings, name=f"natsume conductor {settings.worker}") as broker:
+    async with (
+        _ledger(settings) as ledger,
+        connected(settings, name=f"natsume conductor {settings.worker}") as broker,
+    ):
         feed = RecordFeed(broker.wire)
         reactor = Reactor(
             FreeingFeed(feed, broker.claims), broker.joins, broker.chunks, broker.outgoing, lambda: broker.records_mark
@@ -162,15 +170,40 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
         reconciler = reconciler_of(broker, settings, registry)
         await broker.config.watch(reconciler.configure)
         broker.wire.on_restored.append(reconciler.doubt)
-        duties = [asyncio.create_task(_keep(duty)) for duty in (reactor.run, dispatcher.run, reconciler.run)]
+        records = LedgerFeed(broker.wire)
+        projector = Projector(records, ledger, lambda: broker.records_created)
+        pruner = Pruner(ledger, broker.old_records, broker.now, _kept(settings))
+        runs = (reactor.run, dispatcher.run, reconciler.run, projector.run, pruner.run)
+        duties = [asyncio.create_task(_keep(duty)) for duty in runs]
         try:
             yield
         finally:
             feed.close()
             events.close()
+            records.close()
             for duty in duties:
                 duty.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
+
+
+def _kept(settings: Settings) -> dict[State, float]:
+    """How long the ledger keeps a task by how it ended, in seconds."""
+    days = {State.COMPLETED: settings.keep_completed_days}
+    days |= dict.fromkeys((State.FAILED, State.CANCELLED, State.DROPPED), settings.keep_failed_days)
+    return {state: count * 86_400 for state, count in days.items()}
+
+
+@asynccontextmanager
+async def _ledger(settings: Settings) -> AsyncIterator[Ledger]:
+    """The ledger, whose database need not be there yet; raises UsageError for a URL that none of ours has."""
+    from natsume.adapters.sql.engine import engine_of  # noqa: PLC0415 - workers and `--help` do without SQLAlchemy
+    from natsume.adapters.sql.ledger import SqlLedger  # noqa: PLC0415
+
+    ledger = SqlLedger(engine_of(settings))
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
 
 
 def reconciler_of(broker: Broker, settings: Settings, registry: Registry) -> Reconciler:

@@ -68,6 +68,14 @@ class MissingChunk(BrokerError):
     """Children that a done record names are not in the stream."""
 
 
+class LedgerError(NatsumeError):
+    """The ledger's database refused or did not answer; `refused` says that it will never take these data."""
+
+    def __init__(self, sentence: str, *, refused: bool = False) -> None:
+        super().__init__(sentence)
+        self.refused = refused
+
+
 class DuplicateTask(NatsumeError):
     """A unique task was not submitted, for another one holds its place: `token` says which."""
 

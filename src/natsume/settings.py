@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True):
     ack_wait_s: float = 30.0
     grace_s: float = 30.0
     max_crashes: int = 3
+    keep_completed_days: float = 7.0
+    keep_failed_days: float = 90.0
     prefixes: tuple[str, ...] = ("natsume",)
     schedules_off: tuple[str, ...] | None = None
     worker: str = f"{socket.gethostname()}-{os.getpid()}"
@@ -63,6 +65,10 @@ def _positive(text: str) -> float:
     return value
 
 
+def _days(text: str) -> float:
+    return _positive(text)
+
+
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -82,7 +88,8 @@ def _convert(variable: str, text: str, convert: Any) -> Any:
     try:
         return convert(text)
     except ValueError:
-        wanted = "a positive whole number" if convert is _count else "a positive number of seconds"
+        units = {_count: "whole number", _days: "number of days"}
+        wanted = f"a positive {units.get(convert, 'number of seconds')}"
         raise UsageError(f"{variable} is {text!r}; set it to {wanted}") from None
 
 
@@ -93,6 +100,8 @@ _VARIABLES: dict[str, tuple[str, Any]] = {
     "ack_wait_s": ("NATSUME_ACK_WAIT_S", _positive),
     "grace_s": ("NATSUME_GRACE_S", _positive),
     "max_crashes": ("NATSUME_MAX_CRASHES", _count),
+    "keep_completed_days": ("NATSUME_KEEP_COMPLETED_DAYS", _days),
+    "keep_failed_days": ("NATSUME_KEEP_FAILED_DAYS", _days),
     "schedules_off": ("NATSUME_SCHEDULES_OFF", _names),
     "prefixes": ("NATSUME_ENTRY_POINT_PREFIXES", _prefixes),
 }

@@ -7,32 +7,11 @@ from hypothesis import strategies as st
 
 from natsume.core.projection import fitted, merge, project
 from natsume.model import limits
-from natsume.model.record import Child, Done, Failed, Failure, Letter, Started, Submitted
+from natsume.model.record import Child, Failure, Letter
 from natsume.model.task import ENDED, Reason, State
+from recorded import done, failed, started, submitted
 
 encode = msgspec.json.encode
-ORDER = [State.ENQUEUED, State.WAITING, State.RUNNING]
-
-
-def submitted(task: str = "t", at: float = 10.0) -> tuple[str, bytes]:
-    headers = f'ce-id: {task}\r\nNatsume-Owner: ada\r\nNatsume-Tenant: lhcb\r\nNatsume-Labels: {{"a":"b"}}\r\n'
-    record = Submitted(task, "g:A", at, "task.normal.small.g.A", headers, b'{"x":1}')
-    return f"record.submitted.task.{task}", encode(record)
-
-
-def started(attempt: int = 1, at: float = 11.0, *, ended: bool = False, crashes: int = 0) -> tuple[str, bytes]:
-    return f"record.started.{attempt}.t", encode(Started("t", "g:A", attempt, "w", at, "n", crashes, ended))
-
-
-def failed(attempt: int = 1, at: float = 12.0) -> tuple[str, bytes]:
-    record = Failed("t", "g:A", attempt, Failure("E", "no", "trace"), "w", at - 1, at, at + 5, attempt)
-    return f"record.failed.{attempt}.t", encode(record)
-
-
-def done(task: str = "t", state: State = State.COMPLETED, attempt: int = 1, **more: object) -> tuple[str, bytes]:
-    fields = {"started_at": 90.0, "finished_at": 91.0, "lane": "normal.small", "submitted_at": 10.0} | more
-    record = Done(task, "g:A", state, "n", "w2", attempt, **fields)
-    return f"record.done.{record.kind}.{task}", encode(record)
 
 
 def only(*records: tuple[str, bytes]):

@@ -26,11 +26,11 @@ def actors_of(page: str, group: str) -> dict[str, type]:
     }
 
 
-async def test_the_jobs_are_greeted_and_mourned(natsume_server, natsume_broker):
+async def test_the_jobs_are_greeted_and_mourned(natsume_server, natsume_broker, tmp_path):
     classes = actors_of("react-to-events.md", "jobs")
     names = classes.pop("")
     registry = Registry.of_classes(classes)
-    settings = Settings(nats_url=natsume_server.url, ack_wait_s=2.0, grace_s=2.0)
+    settings = Settings(nats_url=natsume_server.url, data_dir=tmp_path, ack_wait_s=2.0, grace_s=2.0)
     async with (
         working(settings, registry),
         conducting(settings, registry),

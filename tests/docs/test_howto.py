@@ -101,13 +101,13 @@ async def test_a_late_holder_writes_nothing(package, tmp_path, monkeypatch):
     assert (taken, left, late) == ([True, True], 2, False)
 
 
-async def test_the_votes_are_counted_once(package):
+async def test_the_votes_are_counted_once(package, tmp_path):
     from votes.tasks import Announce, CountDistrict, CountVotes
 
     classes = {f"votes:{cls.__name__}": cls for cls in (Announce, CountDistrict, CountVotes)}
     registry = Registry.of_classes(classes)
     with EmbeddedServer() as server:
-        settings = Settings(nats_url=server.url, ack_wait_s=2.0, grace_s=2.0)
+        settings = Settings(nats_url=server.url, data_dir=tmp_path, ack_wait_s=2.0, grace_s=2.0)
         async with (
             working(settings, registry),
             conducting(settings),

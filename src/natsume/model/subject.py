@@ -166,6 +166,11 @@ def submitted(task_id: str) -> str:
     return f"record.submitted.task.{task_id}"
 
 
+def all_of(task_id: str) -> str:
+    """All records of a task."""
+    return f"record.*.*.{task_id}"
+
+
 def event(event_type: str) -> str:
     """Where the events of a type lie, or those of a pattern."""
     return f"event.{event_type}"

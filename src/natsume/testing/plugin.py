@@ -10,6 +10,7 @@ import pytest
 
 if TYPE_CHECKING:  # a pytest run that uses none of the fixtures must not pay for these
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from natsume.adapters.nats.broker import Broker
     from natsume.adapters.nats.embedded import EmbeddedServer
@@ -58,11 +59,11 @@ def natsume_server() -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-def natsume_settings(natsume_server: EmbeddedServer) -> Settings:
-    """Settings for this server, with an `ack_wait_s` and a `grace_s` of 2 s; override it for others."""
+def natsume_settings(natsume_server: EmbeddedServer, tmp_path: Path) -> Settings:
+    """Settings for this server, with a ledger of its own, and 2 s of `ack_wait_s` and `grace_s`; override it."""
     from natsume.settings import Settings  # noqa: PLC0415
 
-    return Settings(nats_url=natsume_server.url, ack_wait_s=2.0, grace_s=2.0)
+    return Settings(nats_url=natsume_server.url, data_dir=tmp_path / "natsume", ack_wait_s=2.0, grace_s=2.0)
 
 
 @pytest.fixture

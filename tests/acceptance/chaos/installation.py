@@ -168,6 +168,7 @@ class Installation:
             "NATSUME_NATS_URL": self.server.url,
             "NATSUME_ACK_WAIT_S": f"{self.ack_wait_s:g}",
             "NATSUME_GRACE_S": "5",
+            "NATSUME_DATA_DIR": str(self.folder / "data"),
             "PYTHONPATH": os.pathsep.join(filter(None, (str(self.folder), os.environ.get("PYTHONPATH")))),
             actors.JOURNAL: str(self.journal.path),
             **self._environment,

@@ -1,7 +1,8 @@
-"""A conductor in a process of its own: `python -m tests.integration.ticks.conductor URL`."""
+"""A conductor in a process of its own: `python -m tests.integration.ticks.conductor URL FOLDER`."""
 
 import asyncio
 import sys
+from pathlib import Path
 
 from natsume.compose import conducting
 from natsume.registry import Registry
@@ -10,11 +11,12 @@ from natsume.settings import Settings
 from . import actors
 
 
-async def main(url: str) -> None:
-    async with conducting(Settings(nats_url=url, worker="c"), Registry.of_classes({"t:EachOne": actors.EachOne})):
+async def main(url: str, folder: str) -> None:
+    settings = Settings(nats_url=url, worker="c", data_dir=Path(folder))
+    async with conducting(settings, Registry.of_classes({"t:EachOne": actors.EachOne})):
         print("ready", flush=True)
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(*sys.argv[1:]))

@@ -29,8 +29,8 @@ def natsume_server(tmp_path: Path):
 
 
 @pytest.fixture
-def natsume_settings(natsume_server):
-    return Settings(nats_url=natsume_server.url, ack_wait_s=2.0, grace_s=0.2)
+def natsume_settings(natsume_server, tmp_path):
+    return Settings(nats_url=natsume_server.url, data_dir=tmp_path, ack_wait_s=2.0, grace_s=0.2)
 
 
 @pytest.fixture

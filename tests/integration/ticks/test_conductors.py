@@ -18,12 +18,13 @@ KEY = ScheduleKey("t:EachOne")
 
 
 @asynccontextmanager
-async def conductor(url):
+async def conductor(url, folder):
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tests.integration.ticks.conductor",
         url,
+        str(folder),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -37,14 +38,14 @@ async def conductor(url):
         await process.wait()
 
 
-async def test_no_tick_is_doubled_and_none_is_missed(natsume_server, natsume_worker, ticks):
+async def test_no_tick_is_doubled_and_none_is_missed(natsume_server, natsume_worker, ticks, tmp_path):
     actors.EachOne.runs.clear()
 
     async def ticking(since):
         return await until(lambda: ticks(KEY), lambda found: found and max(found) > since + 1)
 
     url = natsume_server.url
-    async with conductor(url) as one, conductor(url) as two:
+    async with conductor(url, tmp_path) as one, conductor(url, tmp_path) as two:
         await ticking(0)
         one.send_signal(signal.SIGSTOP)
         await ticking(time.time())

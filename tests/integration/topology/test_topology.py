@@ -16,7 +16,7 @@ from natsume.core.topology_diff import Change, Difference
 from natsume.exceptions import BrokerError, UsageError
 from natsume.model import limits, subject
 
-ENTITIES = 3 + 6 + 10
+ENTITIES = 3 + 6 + 12
 NS = 1_000_000_000
 
 

@@ -64,7 +64,7 @@ def test_ack_wait_comes_from_the_environment_too(run: Run, monkeypatch: pytest.M
 def test_show_has_a_row_for_each(run: Run) -> None:
     run("apply")
     rows = {row["entity"]: row for row in json.loads(run("show --json").output)}
-    assert len(rows) == 19
+    assert len(rows) == 21
     assert rows["TASKS/realtime-large"]["pending"] == 0
     table = run("show").output
     assert all(name in table for name in rows)

@@ -16,6 +16,7 @@ from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.inquiries import StreamInquiries
 from natsume.adapters.nats.leases import BUCKET, KvLeases
 from natsume.adapters.nats.line import Line
+from natsume.adapters.nats.old_records import StreamOldRecords
 from natsume.adapters.nats.outgoing import StreamOutgoing
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
 from natsume.adapters.nats.pull import Arrived, Pulls
@@ -59,6 +60,7 @@ class Broker:
         self.chunks = joins.RecordChunks(self.publisher, self._records_reader, self.request)
         self.inquiries = StreamInquiries(wire, self._records_reader, self._tasks_reader)
         line = Line(self.publisher, self._tasks_reader)
+        self.old_records = StreamOldRecords(self._records_reader, self.request)
         self.leases = KvLeases(self.publisher, self._locks_reader, self.request, line, self.now)
         self._claims_reader = DirectReader(wire, f"KV_{claims.BUCKET}")
         self.claims = claims.KvClaims(self.publisher, self._claims_reader, self.request)
@@ -68,6 +70,7 @@ class Broker:
         self.boot_mark = self.records_mark = self.events_mark = EVERYTHING_IS_SUSPECT
         self._offset_s = 0.0
         self._created = "0"
+        self.records_created = ""
         self._refreshing: asyncio.Task[None] | None = None
         wire.on_lost.append(self._on_lost)
         wire.on_restored.append(self._on_restored)
@@ -98,6 +101,7 @@ class Broker:
         created = datetime.fromisoformat(info["created"])
         self._created = f"{int(created.timestamp() * 1e6):x}"
         records = await self.stream_info(RECORDS)
+        self.records_created = str(records["created"])
         events = await self.stream_info(EVENTS)
         ends = (info["state"]["last_seq"], records["state"]["last_seq"], events["state"]["last_seq"])
         mark = await self._mark(BootMark(*ends))

@@ -1,0 +1,135 @@
+"""The ledger, written: rows by upserts that only ever add to what is known (port Ledger)."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import Table, and_, case, delete, func, insert, literal, or_, select, update
+from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from natsume.adapters.sql.engine import transaction
+from natsume.adapters.sql.migrating import require
+from natsume.adapters.sql.schema import attempts, comments, epochs, tasks
+from natsume.core.projection import Changes
+from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Row
+from natsume.model.task import ENDED, State
+
+_MOMENTS: Final = frozenset(name for name in Row.__struct_fields__ if name.endswith("_at"))
+_PLAIN: Final = tuple(name for name in Row.__struct_fields__ if name not in _MOMENTS)
+
+
+class SqlLedger:
+    """The ledger's tables, as the projector and the pruner need them; made over an engine that it closes."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._rows = _merging(engine, tasks)
+        self._attempts = _unless_there(engine, attempts)
+        self._followed: set[str] = set()
+
+    async def prepare(self) -> None:
+        """Make sure that the schema is this version's."""
+        await require(self._engine)
+
+    async def project(self, changes: Changes, broker: str, sequence: int) -> None:
+        """Commit changes, and that the broker's records were followed to here."""
+        # In the order of the keys, so that conductors wait for each other and do not lock crosswise.
+        rows = [_values(row) for row in sorted(changes.rows, key=lambda row: row.id)]
+        failed = [_attempt(one) for one in sorted(changes.attempts, key=lambda one: (one.task_id, one.attempt))]
+        async with transaction(self._engine) as connection:
+            if rows:
+                await connection.execute(self._rows, rows)
+            if failed:
+                await connection.execute(self._attempts, failed)
+            await self._follow(connection, broker, sequence)
+        self._followed.add(broker)
+
+    async def ended(self, task_ids: Collection[str]) -> set[str]:
+        """Those of these tasks whose records the broker need not keep: they ended, and are no dead letters."""
+        kept = and_(tasks.c.reason.is_not(None), tasks.c.discarded.is_(False))
+        wanted = select(tasks.c.id).where(tasks.c.id.in_(task_ids), tasks.c.state.in_(sorted(ENDED)), ~kept)
+        async with transaction(self._engine) as connection:
+            return set((await connection.execute(wanted)).scalars())
+
+    async def prune(self, state: State, before: float, count: int) -> int:
+        """Remove at most `count` tasks that ended so before this time, with all that is kept of them; how many."""
+        old = select(tasks.c.id).where(tasks.c.state == state, tasks.c.finished_at < _moment(before)).limit(count)
+        async with transaction(self._engine) as connection:
+            ids = list((await connection.execute(old)).scalars())
+            if ids:
+                for table, key in ((attempts, "task_id"), (comments, "task_id"), (tasks, "id")):
+                    await connection.execute(delete(table).where(table.c[key].in_(ids)))
+        return len(ids)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._engine.dispose()
+
+    async def _follow(self, connection: AsyncConnection, broker: str, sequence: int) -> None:
+        this = epochs.c.broker == broker
+        if broker not in self._followed and not (await connection.execute(select(epochs.c.number).where(this))).first():
+            number = func.coalesce(func.max(epochs.c.number), 0) + 1
+            row = select(number, literal(broker), literal(datetime.now(UTC), epochs.c.began_at.type), literal(sequence))
+            await connection.execute(insert(epochs).from_select(["number", "broker", "began_at", "sequence"], row))
+        farther = update(epochs).where(this, epochs.c.sequence < sequence).values(sequence=sequence)
+        await connection.execute(farther)
+
+
+def _merging(engine: AsyncEngine, table: Table) -> Any:
+    """The upsert that merges a row as `core.projection.merge` does."""
+    statement: Any = (sqlite if engine.dialect.name == "sqlite" else mysql).insert(table)
+    new = statement.excluded if engine.dialect.name == "sqlite" else statement.inserted
+    old = table.c
+    further = new.step > old.step
+    merged = [
+        *(
+            (name, case((further, func.coalesce(new[name], old[name])), else_=func.coalesce(old[name], new[name])))
+            for name in LATEST
+        ),
+        *((name, _chosen(old[name], new[name], new[name] < old[name])) for name in EARLIEST),
+        *((name, _chosen(old[name], new[name], new[name] > old[name])) for name in LARGEST),
+    ]
+    # Last: MySQL assigns in order, and what follows would compare with the new step.
+    merged.append(("step", case((further, new.step), else_=old.step)))
+    if engine.dialect.name == "sqlite":
+        return statement.on_conflict_do_update(index_elements=[old.id], set_=dict(merged))
+    return statement.on_duplicate_key_update(merged)
+
+
+def _chosen(old: Any, new: Any, better: Any) -> Any:
+    """The new value where there is no old one, or a worse one; in SQL, nothing is better than NULL."""
+    return case((or_(old.is_(None), better), new), else_=old)
+
+
+def _unless_there(engine: AsyncEngine, table: Table) -> Any:
+    if engine.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    # Not IGNORE, which would also let pass what does not fit.
+    return mysql.insert(table).on_duplicate_key_update(attempt=table.c.attempt)
+
+
+def _values(row: Row) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in _PLAIN}
+    for name in _MOMENTS:
+        at = getattr(row, name)
+        values[name] = None if at is None else _moment(at)
+    return values
+
+
+def _attempt(one: Attempt) -> dict[str, Any]:
+    return {
+        "task_id": one.task_id,
+        "attempt": one.attempt,
+        "error": one.error,
+        "message": one.message,
+        "traceback": one.traceback,
+        "worker": one.worker,
+        "started_at": _moment(one.started_at),
+        "failed_at": _moment(one.failed_at),
+        "next_at": None if one.next_at is None else _moment(one.next_at),
+    }
+
+
+def _moment(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)

@@ -1,0 +1,88 @@
+"""The pruner: removes from the ledger what is past its retention, and from the broker what only the ledger must know.
+
+Both in small steps with room between them for others. Any number may run: what one has removed is not there
+for the next.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from natsume.exceptions import BrokerError, LedgerError
+from natsume.model import limits
+from natsume.model.task import State
+from natsume.ports import Ledger, OldRecord, OldRecords
+
+_log = logging.getLogger(__name__)
+
+_KINDS: Final = ("started", "failed", "submitted", "done.effects")
+"""In this order: a task's submitted record without its end would look like one whose message was lost."""
+_REST_S: Final = 0.02
+
+
+class Pruner:
+    """Looks for what is old, again and again, until it is cancelled."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        records: OldRecords,
+        now: Callable[[], float],
+        keep_s: Mapping[State, float],
+        horizon_s: float = limits.PLAIN_TTL_S,
+    ) -> None:
+        """`keep_s` says how long the ledger keeps a task by how it ended, `horizon_s` how long the broker does."""
+        self._ledger = ledger
+        self._records = records
+        self._now = now
+        self._keep_s = keep_s
+        self._horizon_s = horizon_s
+        self._from = dict.fromkeys(_KINDS, 1)
+
+    async def run(self) -> None:
+        """Prune for ever."""
+        while True:
+            try:
+                await self.prune_ledger()
+                await self.prune_broker()
+            except (LedgerError, BrokerError) as error:
+                _log.info("pruning waits for the next round: %s", error)
+            await asyncio.sleep(limits.PRUNE_S)
+
+    async def prune_ledger(self) -> int:
+        """Remove the tasks that are past their retention; how many."""
+        removed = 0
+        for state, keep_s in self._keep_s.items():
+            before = self._now() - keep_s
+            while count := await self._ledger.prune(state, before, limits.PRUNE_STEP):
+                removed += count
+                await asyncio.sleep(_REST_S)
+        return removed
+
+    async def prune_broker(self) -> int:
+        """Remove the records of tasks that ended, beyond the horizon and acknowledged by all; of how many tasks."""
+        settled, horizon = await self._records.settled(), self._now() - self._horizon_s
+        return sum([await self._prune_kind(kind, settled, horizon) for kind in _KINDS])
+
+    async def _prune_kind(self, kind: str, settled: int, horizon: float) -> int:
+        """From where the last round stopped; a bounded number of pages, then from the beginning again."""
+        removed = 0
+        for _ in range(limits.PRUNE_PAGES):
+            page = await self._records.page(kind, self._from[kind], limits.PRUNE_STEP)
+            old = [record for record in page if record.sequence <= settled and record.at < horizon]
+            if old:
+                ids = await self._removable(kind, old)
+                await self._records.purge(ids, old[-1].sequence + 1)
+                removed += len(ids)
+                self._from[kind] = old[-1].sequence + 1
+                await asyncio.sleep(_REST_S)
+            if len(old) < len(page) or not page:
+                self._from[kind] = 1
+                break
+        return removed
+
+    async def _removable(self, kind: str, old: list[OldRecord]) -> set[str]:
+        ids = {record.task_id for record in old}
+        # What follows from an end is settled, so that its rows were committed, whatever has been pruned since.
+        return ids if kind == "done.effects" else await self._ledger.ended(ids)

@@ -1,0 +1,204 @@
+"""The ledger over each database does what the rows' own merging does (port Ledger)."""
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from msgspec.structs import replace
+from sqlalchemy import Connection, func, insert, inspect, select
+
+from natsume.adapters.sql import migrating
+from natsume.adapters.sql.engine import engine_of
+from natsume.adapters.sql.ledger import SqlLedger
+from natsume.adapters.sql.schema import attempts, comments, epochs, metadata, tasks
+from natsume.core.projection import Changes, project
+from natsume.exceptions import LedgerError
+from natsume.model.ledger import Attempt, Row
+from natsume.model.record import Failure, Letter
+from natsume.model.task import Reason, State
+from natsume.settings import Settings
+from recorded import done, failed, started, submitted
+
+
+@pytest.fixture
+async def engine(database_url):
+    engine = engine_of(Settings(database_url=database_url))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def ledger(engine):
+    await migrating.migrate(engine)
+    return SqlLedger(engine)
+
+
+async def rows_of(engine) -> list[Row]:
+    async with engine.begin() as connection:
+        found = (await connection.execute(select(tasks).order_by(tasks.c.id))).mappings().all()
+    return [
+        Row(**{name: _plain(name, row[name]) for name in Row.__struct_fields__} | {"state": State(row["state"])})
+        for row in found
+    ]
+
+
+def _plain(name, value):
+    return value.timestamp() if isinstance(value, datetime) else value
+
+
+async def count(engine, table) -> int:
+    async with engine.begin() as connection:
+        return (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+
+
+DEAD = Letter(Reason.EXHAUSTED, "s", b"\xff", "h")
+HISTORY = [
+    submitted(),
+    started(crashes=1),
+    failed(),
+    started(2, 20.0),
+    failed(2, 30.5),
+    done(
+        attempt=3,
+        state=State.FAILED,
+        failure=Failure("E", "ö🦆\x00"),
+        letter=DEAD,
+    ),
+]
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_any_order_and_repetition_gives_the_rows_of_the_core(ledger, engine, seed):
+    shuffled = HISTORY * 2
+    random.Random(seed).shuffle(shuffled)
+    for at in range(0, len(shuffled), 3):
+        await ledger.project(project(shuffled[at : at + 3]), "b", at)
+    assert await rows_of(engine) == project(HISTORY).rows
+    assert await count(engine, attempts) == 3
+
+
+async def test_a_state_that_is_seen_late_does_not_go_back(ledger, engine):
+    for record in reversed(HISTORY):
+        await ledger.project(project([record]), "b", 1)
+        assert (await rows_of(engine))[0].state is State.FAILED
+    assert await rows_of(engine) == project(HISTORY).rows
+
+
+async def test_several_write_at_once(ledger, engine, database_url):
+    others = [SqlLedger(engine_of(Settings(database_url=database_url))) for _ in range(3)]
+    batches = [project([done(f"t{number}-{place}") for place in range(40)]) for number in range(10)]
+
+    async def write(one: SqlLedger) -> None:
+        for at, batch in enumerate(batches):
+            while True:
+                try:
+                    await one.project(batch, "b", at)
+                    break
+                except LedgerError as error:
+                    if error.refused:
+                        raise
+
+    await asyncio.gather(*map(write, [ledger, *others]))
+    for one in others:
+        await one.close()
+    assert await count(engine, tasks) == 400
+    assert await count(engine, epochs) == 1
+
+
+async def test_each_broker_is_an_epoch_and_its_position_only_grows(ledger, engine):
+    for broker, sequence in (("one", 5), ("one", 3), ("two", 1), ("one", 9)):
+        await ledger.project(Changes([], [], []), broker, sequence)
+    async with engine.begin() as connection:
+        found = (await connection.execute(select(epochs.c.number, epochs.c.broker, epochs.c.sequence))).all()
+    assert sorted(map(tuple, found)) == [(1, "one", 9), (2, "two", 1)]
+
+
+async def test_what_the_database_will_never_take_is_refused(ledger, engine):
+    (row,) = project([done()]).rows
+    with pytest.raises(LedgerError) as refused:
+        await ledger.project(Changes([replace(row, attempts=10**30)], [], []), "b", 1)
+    assert refused.value.refused
+    assert await count(engine, tasks) == 0
+
+
+async def test_ended_are_those_whose_records_may_go(ledger):
+    dead = Letter(Reason.EXHAUSTED, "s", b"{}", "h")
+    failure = Failure("E", "no")
+    records = [
+        done("done"),
+        done("dead", State.FAILED, failure=failure, letter=dead),
+        done("discarded", State.FAILED, failure=failure, discarded=True),
+        submitted("open"),
+    ]
+    await ledger.project(project(records), "b", 1)
+    assert await ledger.ended(["done", "dead", "discarded", "open", "unknown"]) == {"done", "discarded"}
+
+
+async def test_pruning_takes_the_old_of_a_state_with_all_that_is_theirs(ledger, engine):
+    failure = Failure("E", "no")
+    records = [done(f"t{number}", finished_at=100.0 + number) for number in range(5)]
+    records += [done("bad", State.FAILED, failure=failure), submitted("open")]
+    await ledger.project(project(records), "b", 1)
+    async with engine.begin() as connection:
+        said = {"key": "k", "at": datetime.now(UTC), "author": "ada", "text": "hm"}
+        await connection.execute(insert(comments), [{"task_id": "t0", **said}, {"task_id": "bad", **said}])
+    assert await ledger.prune(State.COMPLETED, 103.0, 2) == 2
+    assert await ledger.prune(State.COMPLETED, 103.0, 2) == 1
+    assert await ledger.prune(State.COMPLETED, 103.0, 2) == 0
+    assert [row.id for row in await rows_of(engine)] == ["bad", "open", "t3", "t4"]
+    assert (await count(engine, comments), await count(engine, attempts)) == (1, 1)
+
+
+async def test_times_are_aware_and_keep_their_microseconds(ledger, engine):
+    at = datetime(2026, 3, 29, 2, 30, 0, 123456, timezone(timedelta(hours=5)))
+    one = {"task_id": "t", "key": "k", "at": at, "author": "a", "text": "x"}
+    async with engine.begin() as connection:
+        await connection.execute(insert(comments).values(one))
+        found = (await connection.execute(select(comments.c.at))).scalar_one()
+    assert found == at
+    assert found.tzinfo is UTC
+    with pytest.raises(Exception, match="no time zone"):
+        async with engine.begin() as connection:
+            await connection.execute(insert(comments).values(one | {"key": "l", "at": at.replace(tzinfo=None)}))
+
+
+async def test_migrating_makes_the_schema_of_the_code_once(engine, database_url):
+    others = [engine_of(Settings(database_url=database_url)) for _ in range(3)]
+    await asyncio.gather(*map(migrating.migrate, [engine, *others]))
+    for one in others:
+        await one.dispose()
+    assert await migrating.migrate(engine) == (migrating.HEAD, migrating.HEAD)
+
+    def differences(connection: Connection) -> list[object]:
+        options = {"version_table": migrating.VERSION_TABLE}
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
+
+    async with engine.begin() as connection:
+        assert await connection.run_sync(differences) == []
+        names = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+    assert {*names} == {*metadata.tables, migrating.VERSION_TABLE}
+
+
+async def test_only_sqlite_is_migrated_without_being_asked(engine):
+    ledger = SqlLedger(engine)
+    if engine.dialect.name == "sqlite":
+        await ledger.prepare()
+        assert await migrating.revision(engine) == migrating.HEAD
+        return
+    with pytest.raises(LedgerError, match="natsume migrate"):
+        await ledger.prepare()
+    await migrating.migrate(engine)
+    await ledger.prepare()
+
+
+async def test_the_head_is_the_newest_revision():
+    assert ScriptDirectory(str(migrating._SCRIPTS)).get_current_head() == migrating.HEAD
+
+
+def test_an_attempt_has_all_that_its_table_has():
+    assert set(Attempt.__struct_fields__) == set(attempts.c.keys())
+    assert set(Row.__struct_fields__) < set(tasks.c.keys())
