@@ -19,9 +19,10 @@ from natsume.model.record import Done, When
 from natsume.model.status import Status
 from natsume.model.subject import Lane, is_id
 from natsume.model.task import ENDED, State, Task
-from natsume.ports import Chunks, Claims, EventSink, Inquiries, Outgoing, Records
+from natsume.ports import Chunks, Claims, EventSink, Inquiries, Letters, Outgoing, Records
 from natsume.publishing import event_of
 from natsume.registry import Registry
+from natsume.replaying import DeadLetters
 from natsume.submission import due_at, message_of, submitted_of
 from natsume.unique import Uniqueness
 
@@ -43,6 +44,7 @@ class Client:
         close: Callable[[], Any],
         events: EventSink,
         claims: Claims,
+        letters: Letters,
     ) -> None:
         self._outgoing = outgoing
         self._inquiries = inquiries
@@ -53,6 +55,7 @@ class Client:
         self._now = now
         self._close = close
         self._events = events
+        self.letters = DeadLetters(letters, inquiries, outgoing, lambda: self.registry, now)
         self._uniqueness = Uniqueness(claims, inquiries, outgoing)
 
     async def __aenter__(self) -> "Client":

@@ -100,6 +100,7 @@ def client_of(broker: Broker, settings: Settings, registry: Registry | None = No
         broker.close,
         StreamEvents(broker.publisher),
         broker.claims,
+        broker.letters,
     )
 
 

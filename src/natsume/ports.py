@@ -3,7 +3,7 @@
 Every method may raise BrokerError: then nothing is known of its effect.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -11,10 +11,11 @@ import msgspec
 from natsume.core.delivery import Delivery
 from natsume.core.join import Join
 from natsume.core.projection import Changes
+from natsume.core.settling import DeadLetter
 from natsume.model.claim import Claim
 from natsume.model.event import Envelope
 from natsume.model.lock import Blocked, Holding, Want
-from natsume.model.record import Chunk, Done, Failed, History, Started, Submitted
+from natsume.model.record import Chunk, Done, Failed, History, Settled, Started, Submitted
 from natsume.model.status import Status
 from natsume.model.subject import Lane
 from natsume.model.task import State, Task
@@ -258,6 +259,22 @@ class Claims(Protocol):
 
     async def free_ended(self, holders: Mapping[str, str]) -> None:
         """Remove the claims under these keys that these tasks hold."""
+        ...
+
+
+class Letters(Protocol):
+    """The dead letters, and what was decided on them."""
+
+    def scan(self) -> AsyncIterator[DeadLetter]:
+        """All dead letters that there are now, oldest first."""
+        ...
+
+    async def settled(self, ids: Sequence[str]) -> dict[str, tuple[Settled, int]]:
+        """What was decided on those of these dead letters on which anything was, with the revision."""
+        ...
+
+    async def settle(self, record: Settled, revision: int) -> int | None:
+        """Write a decision over the one of this revision, 0 for none; the new revision, or None if another stands."""
         ...
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from natsume.depends import given
 from natsume.exceptions import UsageError
-from natsume.model.record import Failure, child_id
+from natsume.model.record import Done, Failure, child_id, replay_id
 from natsume.model.task import State
 from natsume.ports import Inquiries, Joins
 
@@ -44,7 +44,7 @@ class JoinResults:
         for start in range(0, join.total, _PAGE):
             members = range(start, min(start + _PAGE, join.total))
             ids = [child_id(join.parent, join.first + member) for member in members]
-            ends = await self._inquiries.ends(ids)
+            ends = await self._replayed(await self._inquiries.ends(ids))
             for member, task_id in zip(members, ids, strict=True):
                 done = ends.get(task_id)
                 if done is None:
@@ -52,3 +52,13 @@ class JoinResults:
                 else:
                     result = msgspec.json.decode(done.result)
                     yield MemberResult(member, task_id, done.state, result, done.failure)
+
+    async def _replayed(self, ends: dict[str, Done]) -> dict[str, Done]:
+        """The ends of members, of a dead letter that of its latest replay that has ended."""
+        latest = dict(ends)
+        member_of = {replay_id(done.id): task_id for task_id, done in ends.items() if done.letter is not None}
+        while member_of:
+            found = await self._inquiries.ends(list(member_of))
+            latest.update((member_of[one], done) for one, done in found.items())
+            member_of = {replay_id(one): member_of[one] for one, done in found.items() if done.letter is not None}
+        return latest

@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from natsume.core.join import Arrival, Join, JoinState, arrive, failure_is_due, is_due
 from natsume.model.record import Child, When
@@ -89,3 +90,24 @@ def test_a_member_that_cannot_be_counts_nowhere():
 def test_a_million_members_fit_a_value_of_the_bucket():
     many = arrive(join(1_000_000), [success(999_999)])
     assert len(many.arrived) == 125_000
+
+
+def test_a_replay_that_succeeds_changes_nothing_for_a_join_that_counted_the_failure_as_an_end():
+    ended = arrive(join(2, When.ALL_DONE), [success(0), failure(1)])
+    assert is_due(ended)
+    assert is_due(arrive(ended, [success(1)]))
+    waiting = arrive(join(3, When.ALL_DONE), [failure(1), success(1), failure(1)])
+    assert (waiting.arrived_count, waiting.failed_count, is_due(waiting)) == (1, 0, False)
+    fired = arrive(replace(ended, fired=True), [success(1)])
+    assert (is_due(fired), fired.state) == (False, JoinState.FIRED)
+
+
+def test_where_the_replays_success_is_counted_first_there_is_no_failure_to_tell():
+    alarmed = join(2, on_failure=CALLBACK)
+    together = arrive(alarmed, [failure(1), success(1)])
+    overtaken = arrive(arrive(alarmed, [success(1)]), [failure(1)])
+    assert (failure_is_due(together), failure_is_due(overtaken)) == (False, False)
+    told = replace(arrive(alarmed, [failure(1)]), failure_told=True)
+    again = arrive(told, [failure(1), success(0)])
+    assert (failure_is_due(again), is_due(again)) == (False, False)
+    assert is_due(arrive(again, [success(1)]))

@@ -35,7 +35,9 @@ KEYS = """
 | command | keys |
 |---|---|
 | `natsume tasks show` | `id actor state lane owner tenant parent attempts`, then the times, `worker labels dead result`, and `failures`, each `attempt at error traceback` |
-| `natsume dead ls` | `id actor reason error at attempts`; `show` adds the message as it came: `subject headers body body_encoding` |
+| `natsume dead ls` | `id actor reason error at attempts`; `--all` adds `settled replay`; `show` adds those, the message as it came: `subject headers body body_encoding`, `failures`, and `history`, each `id what who why at replay sent state` |
+| `natsume dead replay`, `edit`, `discard` | `id actor reason outcome replay sentence`; outcomes are `replayed discarded finished unchanged refused`, in a dry run those that would be |
+| `natsume joins show` | `id state total arrived failed callback parent failed_members opened_at`, and `replays`: the history of those members, each with `member` |
 | `natsume lanes` | `lane pending in_flight waiting_pulls redelivered oldest_s actors judgement sentence`; the last row is `effects`, what waits for the conductor |
 | `natsume actors ls` | `actor lane class arguments retry dlq_eligible timeout_s`; `check` has `problem` |
 | `natsume doctor` | `severity subject sentence advice`; severities are `error warning note` |

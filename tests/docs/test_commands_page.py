@@ -24,7 +24,7 @@ def test_the_page_is_as_the_commands_say():
 
 def test_each_command_is_named_and_each_name_is_a_command():
     named = {
-        re.sub(r" (?=[A-Z]).*", "", title)
+        re.sub(r" \[?(?=[A-Z]).*", "", title)
         for title in re.findall(r"^## `natsume ([^`]+)`", commands_page.rendered(), re.MULTILINE)
     }
     assert named == _all_commands()

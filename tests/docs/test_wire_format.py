@@ -15,14 +15,14 @@ from natsume import BaseTask
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.compose import connect, working
 from natsume.model import codec, limits
-from natsume.model.record import Done, Failed, Started, Submitted
+from natsume.model.record import Done, Failed, Settled, Started, Submitted, replay_id
 from natsume.model.subject import LANES, decode, parse_ready
 from natsume.model.task import Reason, State
 from natsume.registry import Registry
 from natsume.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "wire-format.md").read_text()
-RECORDS = {"done": Done, "failed": Failed, "started": Started, "submitted": Submitted}
+RECORDS = {"done": Done, "failed": Failed, "started": Started, "submitted": Submitted, "settled": Settled}
 READ_BY_PRESENCE = {"natsume-resent", "nats-scheduler"}
 
 
@@ -68,6 +68,7 @@ def test_what_is_written_is_read():
         "member": 3,
         "after": "a",
         "trace": "x",
+        "replay_of": "q",
     }
     task = codec.Task(
         "i", actor or "", lane, b"{}", 2, 1, 1, 1, submitted_at=5.0, tracked=True, labels={"a": "b"}, **known
@@ -110,6 +111,9 @@ def test_the_examples_are_records(kind, text):
     assert (unknown, parse_ready("task.normal.small.shop.ShipOrder")[1]) == (set(), "shop:ShipOrder")
     if isinstance(record, Done) and record.letter is not None:
         assert record.letter.body == b'{"order":"x"}'
+    if isinstance(record, Settled):
+        assert record.replay == replay_id(record.id)
+        record = record.message
     if isinstance(record, Submitted):
         headers = b"NATS/1.0\r\n%b\r\n" % record.headers.encode()
         envelope = codec.decode(*parse_ready(record.subject), "derived", headers, record.body)

@@ -15,8 +15,8 @@ Kwargs = Annotated[str | None, typer.Option("--kwargs", metavar="JSON", help="A 
 
 def make_task(registry: Registry, name: str, args: str | None, kwargs: str | None) -> tuple[Actor, BaseTask]:
     """The actor of this name and its task with these arguments; raises UsageError, or typer's for bad JSON."""
-    positional = _json(args, list, "--args", "a JSON list, such as '[1, \"two\"]'")
-    named = _json(kwargs, dict, "--kwargs", 'a JSON object, such as \'{"name": "value"}\'')
+    positional = json_of(args, list, "--args", "a JSON list, such as '[1, \"two\"]'")
+    named = json_of(kwargs, dict, "--kwargs", 'a JSON object, such as \'{"name": "value"}\'')
     actor = registry.find(name)
     return actor, actor.arguments.from_call(positional or [], named or {})
 
@@ -32,7 +32,8 @@ def labels_of(pairs: list[str] | None) -> dict[str, str]:
     return labels
 
 
-def _json(text: str | None, kind: type, option: str, wanted: str) -> Any:
+def json_of(text: str | None, kind: type, option: str, wanted: str) -> Any:
+    """The value of an option, None where it is not given; raises typer's error for what is not of this kind."""
     if text is None:
         return None
     try:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from natsume.cli.session import new_app, session_of
+from natsume.cli.settling import letters_of, link_row
 from natsume.cli.table import AsJson, AsJsonObject, show_one, show_rows
 from natsume.core.join import Join, JoinState
 from natsume.exceptions import UnknownTask
@@ -31,12 +32,22 @@ def list_joins(
 def show(
     context: typer.Context, join_id: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJsonObject = False
 ) -> None:
-    """Show one join, with the ids of the members that failed for good."""
-    joins = asyncio.run(_read(session_of(context).settings, join_id))
+    """Show one join, with the members that failed for good and what became of them."""
+    settings = session_of(context).settings
+    joins = asyncio.run(_read(settings, join_id))
     if not joins:
         raise UnknownTask(f"there is no join {join_id!r}; `natsume joins ls` lists them")
     (join,) = joins
-    show_one(_row(join) | {"failed_members": join.failed_ids(), "opened_at": join.opened_at}, as_json)
+    failed = join.failed_ids()
+    more = {"failed_members": failed, "replays": asyncio.run(_replays(settings, failed)), "opened_at": join.opened_at}
+    show_one(_row(join) | more, as_json)
+
+
+async def _replays(settings: Settings, members: list[str]) -> list[dict[str, Any]]:
+    """What was decided on these members and on their replays."""
+    async with letters_of(settings) as (letters, _):
+        chains = await letters.chains(members)
+    return [{"member": member} | link_row(link) for member, chain in chains.items() for link in chain]
 
 
 async def _read(settings: Settings, join_id: str | None) -> list[Join]:

@@ -21,7 +21,7 @@ COMMANDS: Final[dict[str, str]] = {
     "submit": "Submit a task and print its token.",
     "call": "Run an actor here and now, in this process.",
     "tasks": "Show what is known of a task.",
-    "dead": "List and show dead letters.",
+    "dead": "List, show, replay, edit and discard dead letters.",
     "joins": "List joins, and what they wait for.",
     "lanes": "Show what waits on each lane, and whether that is good.",
     "actors": "List the actors of this installation, or check them.",

@@ -46,6 +46,7 @@ def row_of(status: Status) -> dict[str, Any]:
         "due_at": moment(status.due_at),
         "worker": done.worker if done else None,
         "labels": done.labels if done else None,
+        "replay_of": done.replay_of if done else None,
         "dead": str(done.letter.reason) if done and done.letter else None,
         "result": msgspec.json.decode(done.result) if done else None,
         "failures": [*map(_failed, status.failures), *_last_failure(status)],

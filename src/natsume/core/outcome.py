@@ -42,15 +42,17 @@ def completed(delivery: Delivery, rules: Rules, nonce: str, event: Returned) -> 
         trace=task.trace,
         labels=task.labels,
         claim=task.claim,
+        replay_of=task.replay_of,
     )
 
 
 def failed_for_good(delivery: Delivery, rules: Rules, nonce: str, event: Raised) -> Done:
     """The done record of a failure that is not tried again: a dead letter where someone keeps it.
 
-    A member of a join is kept whether its actor is eligible or not, for its replay completes the join.
+    A member of a join is kept whether its actor is eligible or not, for its replay completes the join;
+    and so is a replay that fails again.
     """
-    kept = rules.dlq_eligible or delivery.task.join is not None
+    kept = rules.dlq_eligible or delivery.task.join is not None or delivery.task.replay_of is not None
     letter = _letter(delivery, event.reason) if kept else None
     end = completed(delivery, rules, nonce, Returned(event.started_at, event.at, b"null"))
     return msgspec.structs.replace(

@@ -36,6 +36,7 @@ _TEXTS: Final = {
     b"natsume-join": "join",
     b"natsume-after": "after",
     b"natsume-claim": "claim",
+    b"natsume-replay-of": "replay_of",
     b"natsume-schedule": "schedule",
     b"traceparent": "trace",
 }
@@ -44,7 +45,7 @@ _TIMES: Final = {b"ce-time": "submitted_at", b"natsume-waiting-since": "waiting_
 _TIME_FIRST: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
 _TIME_END: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 """A time outside could not be written again, and its task never be armed."""
-_IDS: Final = {"parent", "root", "join", "after", "claim"}
+_IDS: Final = {"parent", "root", "join", "after", "claim", "replay_of"}
 _labels = msgspec.json.Decoder(dict[str, str])
 
 
@@ -85,7 +86,7 @@ def task_headers(task: Task, *, resent: bool = False) -> bytes:
 
 
 def _is_plain(task: Task) -> bool:
-    family = task.parent or task.root or task.join or task.after or task.claim
+    family = task.parent or task.root or task.join or task.after or task.claim or task.replay_of
     return not (family or task.owner or task.tenant or task.labels or task.trace or task.schedule or task.waiting_since)
 
 

@@ -146,6 +146,9 @@ CATCH_UP_WINDOW_MAX_S: Final = 3600.0
 TICKS_MADE_UP_MAX: Final = 1000
 """Ticks of one schedule that are made up at once; of more, the latest."""
 
+REPLAYS_PER_S_MAX: Final = 1000.0
+"""Dead letters that one command replays or discards in a second."""
+
 RECONCILE_S: Final = 10.0
 """How often a conductor compares the schedules in the broker with what they should be."""
 

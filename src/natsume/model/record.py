@@ -99,6 +99,7 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True):
     trace: str | None = None
     labels: dict[str, str] | None = None
     claim: str | None = None
+    replay_of: str | None = None
 
     @property
     def kind(self) -> str:
@@ -156,6 +157,32 @@ class Submitted(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class Settled(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What somebody decided on a dead letter, once: to replay it as `message`, or, without one, to discard it.
+
+    `edited` says that the replay has other arguments, `sent` that it is known to be in the broker.
+    """
+
+    id: str
+    nonce: str
+    who: str
+    why: str
+    at: float
+    message: Submitted | None = None
+    edited: bool = False
+    sent: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The class in its subject."""
+        return "discarded" if self.message is None else "replayed"
+
+    @property
+    def replay(self) -> str | None:
+        """The id of the replay."""
+        return None if self.message is None else self.message.id
+
+
 class History(msgspec.Struct, frozen=True):
     """What the records say of one task and attempt; `started_seq` is 0 where no start is recorded."""
 
@@ -163,6 +190,11 @@ class History(msgspec.Struct, frozen=True):
     failed: Failed | None = None
     started: Started | None = None
     started_seq: int = 0
+
+
+def replay_id(letter_id: str) -> str:
+    """The id of a dead letter's one replay, which may become a dead letter in its turn."""
+    return child_id(letter_id, "replay")
 
 
 def child_id(parent_id: str, index: int | str) -> str:

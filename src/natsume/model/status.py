@@ -69,7 +69,7 @@ def from_records(
         state = State.WAITING if waiting else State.ENQUEUED if latest.ended else State.RUNNING
     else:
         state = State.WAITING if waiting or last_failure else State.ENQUEUED
-    task = _message(submitted) if submitted else None
+    task = task_of(submitted) if submitted else None
     return Status(
         known.id,
         known.actor,
@@ -86,7 +86,7 @@ def from_records(
     )
 
 
-def _message(submitted: Submitted) -> Task:
+def task_of(submitted: Submitted) -> Task:
     """The task as it was submitted."""
     lane, actor = parse_ready(submitted.subject)
     headers = b"NATS/1.0\r\n" + submitted.headers.encode() + b"\r\n"

@@ -171,6 +171,16 @@ def all_of(task_id: str) -> str:
     return f"record.*.*.{task_id}"
 
 
+def settled(kind: str, task_id: str) -> str:
+    """Where it lies what was decided on a dead letter; `kind` is `replayed` or `discarded`."""
+    return f"record.settled.{kind}.{task_id}"
+
+
+def settled_fence(task_id: str) -> str:
+    """All subjects of which one may hold what was decided on this dead letter."""
+    return f"record.settled.*.{task_id}"
+
+
 def event(event_type: str) -> str:
     """Where the events of a type lie, or those of a pattern."""
     return f"event.{event_type}"

@@ -11,7 +11,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     """One unit of work; `body` is the JSON object of its arguments by name, times are Unix seconds.
 
     `join` and `member` say where its end counts, `after` of which join it is the callback. `claim` is
-    the key of the place that it holds as a unique task.
+    the key of the place that it holds as a unique task, `replay_of` the dead letter that it replays.
 
     `attempt` counts tries, `hop` publishes of this task (never reused, so that schedules do not
     collide), `waits` refused locks, `offers` how often no worker knew the actor. `schedule` is that of a tick,
@@ -36,6 +36,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     member: int | None = None
     after: str | None = None
     claim: str | None = None
+    replay_of: str | None = None
     trace: str | None = None
     labels: dict[str, str] | None = None
     schedule: str | None = None

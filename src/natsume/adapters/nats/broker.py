@@ -15,6 +15,7 @@ from natsume.adapters.nats.connection import connect_wire
 from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.inquiries import StreamInquiries
 from natsume.adapters.nats.leases import BUCKET, KvLeases
+from natsume.adapters.nats.letters import StreamLetters
 from natsume.adapters.nats.line import Line
 from natsume.adapters.nats.old_records import StreamOldRecords
 from natsume.adapters.nats.outgoing import StreamOutgoing
@@ -59,6 +60,7 @@ class Broker:
         self.joins = joins.KvJoins(self.publisher, self._joins_reader)
         self.chunks = joins.RecordChunks(self.publisher, self._records_reader, self.request)
         self.inquiries = StreamInquiries(wire, self._records_reader, self._tasks_reader)
+        self.letters = StreamLetters(self.publisher, self._records_reader, self.stream_info)
         line = Line(self.publisher, self._tasks_reader)
         self.old_records = StreamOldRecords(self._records_reader, self.request)
         self.leases = KvLeases(self.publisher, self._locks_reader, self.request, line, self.now)
