@@ -125,6 +125,45 @@ FALL_BACK_FIRST_S: Final = 120.0
 FALL_BACK_LAST_S: Final = 1800.0
 """Longest time until a parked task returns by itself."""
 
+RATE_MAX: Final = 1_000_000_000
+"""Starts in one window, or at once, that a rate limiter may allow; items that one task may be."""
+
+WINDOW_MIN_S: Final = 0.01
+"""The shortest window of a rate limiter."""
+
+RATES_MAX: Final = 16
+"""Rate limiters of one task."""
+
+GRANT_LATE_S: Final = 0.05
+"""How long after its time a place under a rate limit is good, at most; then it is void and its quota lost."""
+
+GRANT_LATE_SHARE: Final = 0.05
+"""The same as a share of the limiter's window, if that is less; starts are spaced by so much more than the rate."""
+
+GRANT_USED_SHARE: Final = 0.75
+"""The part of that time which a worker uses; the rest is for what the clocks of two workers differ."""
+
+GAPS_MAX: Final = 16
+"""Gaps before the last taken place that a rate limiter keeps for later tasks."""
+
+RESERVE_AHEAD_S: Final = 30 * 86_400.0
+"""How far ahead a rate limiter gives places; who finds none so near asks again later."""
+
+RESERVE_AGAIN_S: Final = 86_400.0
+"""When a task asks again that found no place."""
+
+RESERVE_BATCH: Final = 256
+"""Places of one rate limiter that a worker asks for in one request."""
+
+HOLD_S: Final = 0.75
+"""A task whose place is nearer than this is held in its worker; for a later one it goes away as a schedule."""
+
+HOLD_LEAD_S: Final = 0.5
+"""So long before its place such a task is sent back to its lane: the server's schedules come up to 0.3 s late."""
+
+HELD_MAX: Final = 2048
+"""Tasks that one worker holds for their places; with more it pulls no others."""
+
 UNKNOWN_OFFERS_MAX: Final = 4
 """How often an unknown actor's task goes back for a newer worker."""
 
