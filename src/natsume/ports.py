@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from natsume.core.delivery import Delivery
+from natsume.core.gcra import Asked
 from natsume.core.join import Join
 from natsume.core.projection import Changes
 from natsume.core.settling import DeadLetter
@@ -187,6 +188,14 @@ class Joins(Protocol):
 
     async def update(self, join: Join, revision: int) -> int | None:
         """Store a join if its revision is still this; the new revision, or None."""
+        ...
+
+
+class Limiters(Protocol):
+    """The rate limiters, shared by all that name the same key."""
+
+    async def reserve(self, key: str, asked: Sequence[Asked]) -> list[float | None]:
+        """A time for each, in order; None where none is near enough."""
         ...
 
 

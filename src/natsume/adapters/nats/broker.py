@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from natsume.adapters.nats import claims, joins
+from natsume.adapters.nats import claims, joins, limiters
+from natsume.adapters.nats.clock import BrokerClock
 from natsume.adapters.nats.config import KvConfig
 from natsume.adapters.nats.connection import connect_wire
 from natsume.adapters.nats.direct import DirectReader
@@ -49,6 +49,8 @@ class Broker:
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
+        self._clock = BrokerClock(self._time)
+        self.now = self._clock.now
         self.request = requests(wire)
         self.publisher = Publisher(wire)
         self._records_reader = DirectReader(wire, RECORDS)
@@ -65,12 +67,13 @@ class Broker:
         self.old_records = StreamOldRecords(self._records_reader, self.request)
         self.leases = KvLeases(self.publisher, self._locks_reader, self.request, line, self.now)
         self._claims_reader = DirectReader(wire, f"KV_{claims.BUCKET}")
+        self._limiters_reader = DirectReader(wire, f"KV_{limiters.BUCKET}")
+        self.limiters = limiters.KvLimiters(self.publisher, self._limiters_reader, self.now)
         self.claims = claims.KvClaims(self.publisher, self._claims_reader, self.request)
         self.config = KvConfig(wire, self.publisher)
         self._config_reader = DirectReader(wire, f"KV_{SCHEDULES_BUCKET}")
         self.schedules = StreamSchedules(self.publisher, self._tasks_reader, self._config_reader, self.request)
         self.boot_mark = self.records_mark = self.events_mark = EVERYTHING_IS_SUSPECT
-        self._offset_s = 0.0
         self._created = "0"
         self.records_created = ""
         self._refreshing: asyncio.Task[None] | None = None
@@ -82,24 +85,13 @@ class Broker:
         """Connect; raises BrokerError or UsageError with one clear sentence."""
         return cls(await connect_wire(settings.nats_url, settings.security, name=name))
 
-    def now(self) -> float:
-        """The broker's time, in Unix seconds."""
-        return time.time() + self._offset_s
-
-    @property
-    def skew_s(self) -> float:
-        """How far the broker's clock is ahead of this machine's."""
-        return self._offset_s
-
     async def refresh(self) -> None:
         """Learn the broker's clock, and the boot mark of its present run: the stream's end at its start.
 
         The first process to meet a new run of the server writes the mark, the others read it.
         """
-        began = time.time()
+        await self._clock.measure()
         info = await self.stream_info(TASKS)
-        middle = (began + time.time()) / 2
-        self._offset_s = datetime.fromisoformat(info["ts"]).timestamp() - middle
         created = datetime.fromisoformat(info["created"])
         self._created = f"{int(created.timestamp() * 1e6):x}"
         records = await self.stream_info(RECORDS)
@@ -128,7 +120,9 @@ class Broker:
         """Send what is due and disconnect."""
         if self._refreshing is not None:
             self._refreshing.cancel()
+        self._clock.close()
         self.config.close()
+        self._limiters_reader.close()
         self._claims_reader.close()
         self.publisher.close()
         self._records_reader.close()
@@ -137,6 +131,9 @@ class Broker:
         self._joins_reader.close()
         self._config_reader.close()
         await self.wire.close()
+
+    async def _time(self) -> float:
+        return datetime.fromisoformat((await self.stream_info(TASKS))["ts"]).timestamp()
 
     async def _mark(self, mark: BootMark) -> BootMark:
         key = kv("config", f"boot.{self.wire.server_id}")
