@@ -53,7 +53,7 @@ REGISTRY = Registry.of_classes({f"bench:{cls.__name__}": cls for cls in (Noop, C
 
 
 @asynccontextmanager
-async def conductor(url: str) -> AsyncIterator[None]:
+async def conductor(url: str, **environment: str) -> AsyncIterator[None]:
     """A conductor process with a ledger of its own, from when it is ready."""
     folder = tempfile.mkdtemp(prefix="natsume-bench-")
     process = await asyncio.create_subprocess_exec(
@@ -61,7 +61,7 @@ async def conductor(url: str) -> AsyncIterator[None]:
         "-m",
         "natsume.cli",
         "conductor",
-        env={**os.environ, "NATSUME_NATS_URL": url, "NATSUME_DATA_DIR": folder},
+        env={**os.environ, "NATSUME_NATS_URL": url, "NATSUME_DATA_DIR": folder, **environment},
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None

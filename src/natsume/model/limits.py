@@ -203,6 +203,12 @@ LEDGER_AHEAD_BYTES: Final = 16 * 1024 * 1024
 LEDGER_BATCH: Final = 500
 """Records that it commits at once."""
 
+LEDGER_PLAIN_PER_S: Final = 2000
+"""Plain successes a second that the ledger takes while more are stored: then the machine is for the tasks."""
+
+LEDGER_PLAIN_PATIENCE_S: Final = 30.0
+"""How long it holds back; what is older it takes as fast as it can."""
+
 LEDGER_COMMIT_S: Final = 30.0
 """How long the ledger's database may take for one of its steps; then the step is tried again."""
 

@@ -9,6 +9,13 @@ from natsume.adapters.sql.engine import engine_of
 from natsume.adapters.sql.schema import tasks
 from natsume.exceptions import LedgerError
 
+from . import actors
+
+
+@pytest.fixture
+def natsume_registry():
+    return actors.ALL
+
 
 @pytest.fixture
 def natsume_settings(natsume_settings, database_url):

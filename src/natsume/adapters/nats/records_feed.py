@@ -4,11 +4,12 @@ Two, so that a flood of untracked successes, which only history misses, holds up
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from natsume.adapters.nats.standing import StandingPull, ack_numbers
+from natsume.adapters.nats.standing import StandingPull, ack_numbers, pending
 from natsume.adapters.nats.wire import Wire
 from natsume.exceptions import Disconnected
 from natsume.model import limits
@@ -16,6 +17,8 @@ from natsume.model.subject import RECORDS
 from natsume.ports import Recorded
 
 CONSUMERS: Final = ("ledger", "ledger-plain")
+_LOOK: Final = 250
+"""Records after which a queue looks how fast they are stored."""
 
 
 class LedgerFeed:
@@ -25,6 +28,8 @@ class LedgerFeed:
         self._wire = wire
         self._arrived = asyncio.Event()
         self._queues = [_Queue(wire, consumer, self._arrived) for consumer in CONSUMERS]
+        self._first, self._plain = self._queues
+        self._plain_from = 0.0
 
     async def batch(self, count_max: int) -> list[Recorded]:
         """At least one, as soon as there is one and a moment has brought what comes with it."""
@@ -33,10 +38,22 @@ class LedgerFeed:
             await self._arrived.wait()
         if sum(len(queue.waiting) for queue in self._queues) < count_max:
             await asyncio.sleep(limits.LEDGER_LINGER_S)
-        taken: list[Recorded] = []
-        for queue in self._queues:
-            taken += queue.take(count_max - len(taken))
-        return taken
+        if not self._first.waiting:
+            await self._pace()
+        taken = self._first.take(count_max)
+        plain = self._plain.take(count_max - len(taken))
+        self._plain_from = max(self._plain_from, time.monotonic()) + len(plain) / limits.LEDGER_PLAIN_PER_S
+        return taken + plain
+
+    async def _pace(self) -> None:
+        """While workers end plain tasks in a flood the machine is theirs for a while, unless something comes first."""
+        while not self._first.waiting and self._plain.flooded and (rest_s := self._plain_from - time.monotonic()) > 0:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(rest_s):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return
 
     def acknowledge(self, batch: Sequence[Recorded]) -> None:
         """Say that their rows are committed; without a connection they come again, and change nothing."""
@@ -57,8 +74,11 @@ class _Queue:
 
     def __init__(self, wire: Wire, consumer: str, arrived: asyncio.Event) -> None:
         self.waiting: deque[Recorded] = deque()
+        self.flooded = False
         self._bytes = 0
         self._arrived = arrived
+        self._count = 0
+        self._looked = (0.0, 0)
         self._pull = StandingPull(
             wire, RECORDS, consumer, self._on_message, self._room, bytes_max=limits.LEDGER_AHEAD_BYTES
         )
@@ -81,7 +101,18 @@ class _Queue:
             self._pull.pull(room)
 
     def _on_message(self, subject: bytes, reply: bytes, body: bytes, _headers: bytes | None) -> None:
-        _, sequence, _ = ack_numbers(reply)
+        _, sequence, stamp = ack_numbers(reply)
+        self._count += 1
+        if self._count % _LOOK == 0:
+            self._look(stamp, pending(reply))
         self.waiting.append(Recorded(subject.decode(), body, reply, sequence))
         self._bytes += len(body)
         self._arrived.set()
+
+    def _look(self, stamp: int, left: int) -> None:
+        """Whether records are stored faster than is usual, and what is in hand is not old."""
+        now = time.monotonic()
+        (since, before), self._looked = self._looked, (now, left)
+        stored = (left - before + _LOOK) / (now - since)
+        young = time.time() - stamp / 1e9 < limits.LEDGER_PLAIN_PATIENCE_S
+        self.flooded = young and stored > limits.LEDGER_PLAIN_PER_S

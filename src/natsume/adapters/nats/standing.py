@@ -118,6 +118,12 @@ def ack_numbers(token: bytes) -> tuple[int, int, int]:
     return int(delivered), int(sequence), int(stamp)
 
 
+def pending(token: bytes) -> int:
+    """How many more the consumer had for others when it made this delivery."""
+    parts = token.split(b".")
+    return int(parts[8] if len(parts) == _SHORT else parts[10])
+
+
 _SHORT: Final = 9
 
 
