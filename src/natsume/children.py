@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
+from natsume.core.claim import place_of
 from natsume.exceptions import UsageError
 from natsume.model import limits
 from natsume.model.record import Child, Chunk, Group, When, child_id
@@ -44,6 +45,8 @@ class Children:
             child = self._child(task, at, labels)
             if not now:
                 await self._collect(child)
+            elif child.place is not None:
+                raise UsageError(f"{child.actor} is unique: its place is taken after the commit, not with now=True")
         if now:
             await self._submit(self._task(child), child.at)
         return child.id
@@ -104,8 +107,6 @@ class Children:
 
     def _child(self, task: object, at: datetime | None, labels: Mapping[str, str] | None) -> Child:
         actor = self._registry.of(task)
-        if actor.unique is not None:
-            raise UsageError(f"{actor.name} is unique, which children cannot be yet: submit it through a client")
         child = Child(
             child_id(self._parent.id, self._count),
             actor.name,
@@ -115,7 +116,8 @@ class Children:
             dict(labels) if labels else None,
         )
         self._count += 1
-        return child
+        place = place_of(self._task(child), actor.unique) if actor.unique is not None else None
+        return replace(child, place=place) if place is not None else child
 
     async def _collect(self, child: Child) -> None:
         self.collected.append(child)

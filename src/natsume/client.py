@@ -10,12 +10,13 @@ from typing import Any, Final, Literal
 import msgspec
 
 from natsume.children import Children
+from natsume.core.claim import key_of
 from natsume.enums import Priority, Size
 from natsume.exceptions import DuplicateTask, TaskFailed, UnknownTask
 from natsume.insist import insist
 from natsume.model import limits
 from natsume.model.claim import Unique
-from natsume.model.record import Done, When
+from natsume.model.record import Done, Place, When
 from natsume.model.status import Status
 from natsume.model.subject import Lane, is_id
 from natsume.model.task import ENDED, State, Task
@@ -105,7 +106,8 @@ class Client:
         due = due_at(now, at, delay)
         unique = unique or actor.unique
         if unique is not None:
-            message, holder = await self._uniqueness.claim(message, due, unique, now)
+            place = Place(key_of(message, unique), unique.period_s)
+            message, holder = await self._uniqueness.claim(message, due, place, now, repeated=unique.by == "id")
             if holder is not None:
                 return _duplicate(actor.name, holder, on_duplicate)
         elif tracked:

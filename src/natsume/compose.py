@@ -20,6 +20,7 @@ from natsume.enums import Size
 from natsume.model.task import State
 from natsume.ports import Ledger
 from natsume.registry import Registry
+from natsume.runtime.claiming import Claiming
 from natsume.runtime.dispatcher import Dispatcher
 from natsume.runtime.freeing import FreeingFeed
 from natsume.runtime.keepalive import Keepalive, Lifeline
@@ -31,6 +32,7 @@ from natsume.runtime.reactor import Reactor
 from natsume.runtime.reconciler import Reconciler
 from natsume.runtime.worker import Worker
 from natsume.settings import Settings
+from natsume.unique import Uniqueness
 
 _log = logging.getLogger(__name__)
 
@@ -155,8 +157,14 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
         connected(settings, name=f"natsume conductor {settings.worker}") as broker,
     ):
         feed = RecordFeed(broker.wire)
+        claiming = claiming_of(broker, settings.worker)
         reactor = Reactor(
-            FreeingFeed(feed, broker.claims), broker.joins, broker.chunks, broker.outgoing, lambda: broker.records_mark
+            FreeingFeed(feed, broker.claims),
+            broker.joins,
+            broker.chunks,
+            broker.outgoing,
+            claiming,
+            lambda: broker.records_mark,
         )
         events = ActorEvents(broker.wire, broker.publisher, broker.request)
         dispatcher = Dispatcher(
@@ -164,6 +172,7 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
             broker.outgoing,
             broker.records,
             registry,
+            claiming,
             broker.now,
             lambda: broker.events_mark,
             settings.worker,
@@ -205,6 +214,12 @@ async def _ledger(settings: Settings) -> AsyncIterator[Ledger]:
         yield ledger
     finally:
         await ledger.close()
+
+
+def claiming_of(broker: Broker, worker: str) -> Claiming:
+    """What takes in unique children over this broker."""
+    uniqueness = Uniqueness(broker.claims, broker.inquiries, broker.outgoing)
+    return Claiming(uniqueness, broker.inquiries, broker.outgoing, broker.records, broker.now, worker)
 
 
 def reconciler_of(broker: Broker, settings: Settings, registry: Registry) -> Reconciler:

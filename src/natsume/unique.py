@@ -4,11 +4,12 @@ import os
 
 from msgspec.structs import replace
 
-from natsume.core.claim import Answer, answer, key_of
+from natsume.core.claim import Answer, answer
 from natsume.exceptions import UsageError
 from natsume.insist import insist
-from natsume.model.claim import Claim, Unique
+from natsume.model.claim import Claim
 from natsume.model.codec import decode
+from natsume.model.record import Place
 from natsume.model.subject import parse_ready
 from natsume.model.task import ENDED, Task
 from natsume.ports import Claims, Inquiries, Outgoing
@@ -25,17 +26,27 @@ class Uniqueness:
         self._inquiries = inquiries
         self._outgoing = outgoing
 
-    async def claim(self, task: Task, due: float | None, unique: Unique, now: float) -> tuple[Task, str | None]:
+    async def claim(
+        self,
+        task: Task,
+        due: float | None,
+        place: Place,
+        now: float,
+        *,
+        nonce: str | None = None,
+        repeated: bool = False,
+    ) -> tuple[Task, str | None]:
         """The task as it is to be sent, and None; or the task that holds its place already.
 
-        A unique task is tracked: what started is then known by its records, and is not sent again.
+        A unique task is tracked: what started is then known by its records, and is not sent again. One whose
+        submission may be `repeated` holds its place itself if it has ended; with the same `nonce` it knows its claim.
         """
-        key = key_of(task, unique)
-        task = replace(task, tracked=True, claim=key if unique.period_s is None else None)
-        claim = Claim(os.urandom(8).hex(), submitted_of(task, now), due, unique.period_s)
+        key = place.key
+        task = replace(task, tracked=True, claim=key if place.period_s is None else None)
+        claim = Claim(nonce or os.urandom(8).hex(), submitted_of(task, now), due, place.period_s)
         for _ in range(_ROUNDS_MAX):
             if await self._made(key, claim):
-                return task, await self._ended(task, unique, key)
+                return task, await self._ended(task, key, free=True) if repeated else None
             found = await self._claims.read(key)
             if found is None:  # freed meanwhile
                 continue
@@ -43,7 +54,8 @@ class Uniqueness:
             status = await self._inquiries.status(standing.id)
             match answer(standing, claim.nonce, status.state if status is not None else None):
                 case Answer.OURS:
-                    return task, await self._ended(task, unique, key)
+                    free = place.period_s is None
+                    return task, await self._ended(task, key, free=free) if repeated else None
                 case Answer.FREE:
                     await self._claims.free(key, revision)
                     continue
@@ -62,17 +74,16 @@ class Uniqueness:
         await insist(create)
         return made
 
-    async def _ended(self, task: Task, unique: Unique, key: str) -> str | None:
+    async def _ended(self, task: Task, key: str, *, free: bool) -> str | None:
         """The id of a task that ended before its place was claimed again, which is then given up.
 
         Asked once the claim stands: from then on no other submission of this id can come in between.
         """
-        if unique.by != "id":
-            return None
         status = await self._inquiries.status(task.id)
         if status is None or status.state not in ENDED:
             return None
-        await self._claims.free_ended({key: task.id})
+        if free:
+            await self._claims.free_ended({key: task.id})
         return task.id
 
     async def _help(self, claim: Claim) -> None:

@@ -131,7 +131,7 @@ def _read_before_the_commit(conductor: Conductor) -> None:
             for parent, chunks in world.chunks.items():
                 for chunk in chunks.values():
                     for child in chunk.children:
-                        task = do.tasks_of(_Uncommitted(parent), (child,))[0][0]  # type: ignore[arg-type]
+                        task = do.tasks_of(_Uncommitted(parent), (child,))[0].task  # type: ignore[arg-type]
                         world.submit(task, resent=True)
         advance()
 

@@ -103,8 +103,15 @@ class Inline:
         done = self._done(broker.now())
         if not done.groups:
             children = [*(child for chunk in self._chunks for child in chunk.children), *done.children]
-            for task, due in tasks_of(done, children):
-                await self._submit(task, due)
+            follows = tasks_of(done, children)
+            for due in follows:
+                if due.place is None:
+                    await self._submit(due.task, due.at)
+            unique = [due for due in follows if due.place is not None]
+            if unique:
+                from natsume.compose import claiming_of  # noqa: PLC0415 - fewer are unique
+
+                await claiming_of(broker, self._settings.worker).submit(unique)
             return
         # A join is opened by a commit alone: this one record is its parent's.
         for number, chunk in enumerate(self._chunks):

@@ -6,6 +6,7 @@ from enum import Enum
 import msgspec
 
 from natsume.model.claim import Claim, Unique
+from natsume.model.record import Place
 from natsume.model.subject import encode
 from natsume.model.task import ENDED, State, Task
 
@@ -28,6 +29,13 @@ def key_of(task: Task, unique: Unique) -> str:
     same = (unique.by, task.tenant, task.id if unique.by == "id" else content.decode())
     digest = hashlib.blake2b(msgspec.json.encode(same), digest_size=16).hexdigest()
     return f"{encode(task.actor)}-{digest}"
+
+
+def place_of(task: Task, unique: Unique | None) -> Place | None:
+    """The place that a task of a derived id is to take; None where its id alone makes it one task."""
+    if unique is None or unique.by == "id":
+        return None
+    return Place(key_of(task, unique), unique.period_s)
 
 
 def answer(claim: Claim, nonce: str, holder: State | None) -> Answer:

@@ -7,6 +7,7 @@ import msgspec
 from natsume.core.delivery import Delivery, Rules
 from natsume.core.events import Raised, Returned
 from natsume.model import limits
+from natsume.model.codec import task_headers, task_subject
 from natsume.model.lock import Blocked
 from natsume.model.record import Done, Failed, Failure, Letter, Started
 from natsume.model.subject import Lane
@@ -78,6 +79,20 @@ def skipped(delivery: Delivery, worker: str, nonce: str, sentence: str, at: floa
     rules = Rules(delivery.task.actor, delivery.task.lane, worker=worker)
     end = completed(delivery, rules, nonce, Returned(at, at, b"null"))
     return msgspec.structs.replace(end, state=State.CANCELLED, failure=Failure("Skipped", sentence), discarded=True)
+
+
+def duplicate(task: Task, worker: str, holder: str, at: float) -> Done:
+    """The done record of a unique task that is not taken in, for another one holds its place.
+
+    A member of a join is kept, as any that does not complete it.
+    """
+    delivery = Delivery(task, b"", 0, headers=b"NATS/1.0\r\n%b\r\n" % task_headers(task), subject=task_subject(task))
+    letter = _letter(delivery, Reason.DUPLICATE) if task.join is not None else None
+    end = completed(delivery, Rules(task.actor, task.lane, worker=worker), holder, Returned(at, at, b"null"))
+    failure = Failure("DuplicateTask", f"{task.actor} is unique, and task {holder} holds its place")
+    return msgspec.structs.replace(
+        end, state=State.CANCELLED, failure=failure, letter=letter, discarded=letter is None, tracked=True, claim=None
+    )
 
 
 def dropped(delivery: Delivery, rules: Rules, nonce: str, started_at: float, at: float) -> Done:

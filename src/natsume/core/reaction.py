@@ -12,12 +12,17 @@ import msgspec
 from msgspec.structs import replace
 
 from natsume.core.join import Arrival, Join, arrive, failure_is_due, is_due
-from natsume.model.record import Child, Chunk, Done
+from natsume.model.record import Child, Chunk, Done, Place
 from natsume.model.subject import parse_lane
 from natsume.model.task import State, Task
 
-Due = tuple[Task, float | None]
-"""A task and when it is due, in Unix seconds; None for now."""
+
+class Due(msgspec.Struct, frozen=True):
+    """A task, when it is due (Unix seconds, None for now), and the place that it is to take if it is unique."""
+
+    task: Task
+    at: float | None = None
+    place: Place | None = None
 
 
 class OpenJoins(msgspec.Struct, frozen=True):
@@ -47,6 +52,12 @@ class Submit(msgspec.Struct, frozen=True):
 
     tasks: tuple[Task, ...]
     resent: bool
+
+
+class SubmitUnique(msgspec.Struct, frozen=True):
+    """Take in those whose places are free, and end the others as duplicates."""
+
+    tasks: tuple[Due, ...]
 
 
 class Arm(msgspec.Struct, frozen=True):
@@ -89,7 +100,17 @@ class Acknowledge(msgspec.Struct, frozen=True):
 
 
 Effect = (
-    OpenJoins | ReadChunk | MissChunk | Submit | Arm | ReadJoins | UpdateJoin | MissJoin | PurgeChunks | Acknowledge
+    OpenJoins
+    | ReadChunk
+    | MissChunk
+    | Submit
+    | SubmitUnique
+    | Arm
+    | ReadJoins
+    | UpdateJoin
+    | MissJoin
+    | PurgeChunks
+    | Acknowledge
 )
 Reaction = Generator[Effect, Any, None]
 """Effects in order, each sent the answer to it; whoever gets no answer begins a new one, `again`."""
@@ -133,14 +154,18 @@ def _submit_children(place: int, done: Done, suspect: Callable[[int], bool], aga
 
 
 def _submit(tasks: Iterable[Due], resent: Callable[[], bool]) -> Reaction:
-    ready = []
-    for task, due in tasks:
-        if due is None:
-            ready.append(task)
+    ready, unique = [], []
+    for due in tasks:
+        if due.place is not None:
+            unique.append(due)
+        elif due.at is None:
+            ready.append(due.task)
         else:
-            yield Arm(task, due)
+            yield Arm(due.task, due.at)
     if ready:
         yield Submit(tuple(ready), resent())
+    if unique:
+        yield SubmitUnique(tuple(unique))
 
 
 def _fold(arrivals: _Arrivals) -> Reaction:
@@ -203,13 +228,13 @@ def joins_of(done: Done) -> list[Join]:
 
 def tasks_of(done: Done, children: Iterable[Child]) -> list[Due]:
     """The children of a parent as tasks; the parent's owner, tenant, root and trace go on to them."""
-    return [(_task(child, done.id, done.root or done.id, done), child.at) for child in children]
+    return [Due(_task(child, done.id, done.root or done.id, done), child.at, child.place) for child in children]
 
 
 def callback_of(join: Join, child: Child) -> Due:
     """A join's callback, or its failure callback, as a task that knows its join."""
     task = _task(child, join.parent, join.root or join.parent, join)
-    return replace(task, after=join.id), child.at
+    return Due(replace(task, after=join.id), child.at, child.place)
 
 
 def arrival_of(done: Done) -> Arrival | None:

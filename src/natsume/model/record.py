@@ -16,8 +16,15 @@ class Failure(msgspec.Struct, frozen=True):
     traceback: str = ""
 
 
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The place that a unique task is to take: the key of its claim, and for how long if not until it ends."""
+
+    key: str
+    period_s: float | None = None
+
+
 class Child(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A task to be submitted once its parent's done record stands."""
+    """A task to be submitted once its parent's done record stands; a unique one if its `place` is free."""
 
     id: str
     actor: str
@@ -27,6 +34,7 @@ class Child(msgspec.Struct, frozen=True, omit_defaults=True):
     labels: dict[str, str] | None = None
     join: str | None = None
     member: int | None = None
+    place: Place | None = None
 
 
 class When(StrEnum):

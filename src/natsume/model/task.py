@@ -53,6 +53,7 @@ class Reason(StrEnum):
     UNPARSABLE = "unparsable"
     INVALID_ARGUMENTS = "invalid_arguments"
     TIME_LIMIT = "time_limit"
+    DUPLICATE = "duplicate"
 
 
 class Fault(msgspec.Struct, frozen=True):

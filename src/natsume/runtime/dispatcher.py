@@ -13,12 +13,15 @@ from typing import Final
 import msgspec
 
 from natsume.core import dispatch
+from natsume.core.claim import place_of
+from natsume.core.reaction import Due
 from natsume.exceptions import ArgumentsError, BrokerError, Unparsable
 from natsume.model.event import Envelope
 from natsume.model.record import Done
 from natsume.model.task import Fault, Reason, Task
 from natsume.ports import EventDelivery, EventFeed, Outgoing, Records, Subscription
 from natsume.registry import Actor, Registry
+from natsume.runtime.claiming import Claiming
 from natsume.submission import submitted_of
 
 _log = logging.getLogger(__name__)
@@ -38,6 +41,7 @@ class Dispatcher:
         outgoing: Outgoing,
         records: Records,
         registry: Registry,
+        claiming: Claiming,
         now: Callable[[], float],
         boot_mark: Callable[[], int],
         worker: str,
@@ -47,6 +51,7 @@ class Dispatcher:
         self._outgoing = outgoing
         self._records = records
         self._actors = {actor.name: actor for actor in registry.actors if actor.events}
+        self._claiming = claiming
         self._now = now
         self._boot_mark = boot_mark
         self._worker = worker
@@ -98,17 +103,23 @@ class Dispatcher:
 
     async def _dispatch(self, batch: Iterable[EventDelivery], again: bool) -> None:
         tasks: dict[bool, list[Task]] = {False: [], True: []}
+        unique: list[Due] = []
         for delivery in batch:
             made = self._made(delivery)
             if isinstance(made, Done):
                 await self._records.commit(made)
-            elif made is not None:
+            elif made is None:
+                continue
+            elif (place := place_of(made, self._actors[made.actor].unique)) is not None:
+                unique.append(Due(made, place=place))
+            else:
                 suspect_to = max(self._boot_mark(), delivery.suspect_to)
                 alone = self._feed.is_alone(delivery)
                 resent = dispatch.may_be_known(delivery.sequence, alone, delivery.event.resent, suspect_to=suspect_to)
                 tasks[again or resent].append(made)
         for resent, ready in tasks.items():
             await self._submit(ready, resent)
+        await self._claiming.submit(unique)
 
     async def _submit(self, tasks: list[Task], resent: bool) -> None:
         for task in tasks:

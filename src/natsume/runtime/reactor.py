@@ -15,6 +15,7 @@ from natsume.core.reaction import react
 from natsume.exceptions import BrokerError, MissingChunk
 from natsume.model.record import Chunk
 from natsume.ports import Chunks, DoneDelivery, DoneFeed, Joins, Outgoing
+from natsume.runtime.claiming import Claiming
 
 _log = logging.getLogger(__name__)
 
@@ -30,19 +31,27 @@ class Reactor:
     """Carries out what done records order, until it is cancelled."""
 
     def __init__(
-        self, feed: DoneFeed, joins: Joins, chunks: Chunks, outgoing: Outgoing, boot_mark: Callable[[], int]
+        self,
+        feed: DoneFeed,
+        joins: Joins,
+        chunks: Chunks,
+        outgoing: Outgoing,
+        claiming: Claiming,
+        boot_mark: Callable[[], int],
     ) -> None:
         """`boot_mark` is the last record stored before the broker's present run: up to it, acks may be forgotten."""
         self._feed = feed
         self._joins = joins
         self._chunks = chunks
         self._outgoing = outgoing
+        self._claiming = claiming
         self._boot_mark = boot_mark
         self._carry: dict[type, Carry] = {
             do.OpenJoins: self._open_joins,
             do.ReadChunk: self._read_chunk,
             do.MissChunk: self._miss_chunk,
             do.Submit: self._submit,
+            do.SubmitUnique: self._submit_unique,
             do.Arm: self._arm,
             do.ReadJoins: self._read_joins,
             do.UpdateJoin: self._update_join,
@@ -112,6 +121,9 @@ class Reactor:
 
     async def _submit(self, _: Batch, effect: do.Submit) -> None:
         await self._outgoing.submit_many(effect.tasks, resent=effect.resent)
+
+    async def _submit_unique(self, _: Batch, effect: do.SubmitUnique) -> None:
+        await self._claiming.submit(effect.tasks)
 
     async def _arm(self, _: Batch, effect: do.Arm) -> None:
         await self._outgoing.arm(effect.task, effect.at)
