@@ -14,7 +14,13 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from natsume.adapters.nats import topology
+from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.embedded import EmbeddedServer
+from natsume.locks import MutexLock
+from natsume.model.lock import Blocked, Holding
+from natsume.model.subject import LANES
+from natsume.model.task import Task
+from natsume.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 HOWTO = ROOT / "docs" / "howto" / "operate-with-the-nats-cli.md"
@@ -110,8 +116,20 @@ def test_the_how_to_shows_what_operators_need() -> None:
     assert {command.command for command in shown()} >= set(NAMED)
 
 
+async def hold_and_wait(connection: nats.NATS) -> None:
+    """A task that holds `mutex:job:42`, and another that waits for it."""
+    broker = await Broker.connect(Settings(nats_url=connection.connected_url.geturl()))
+    want = MutexLock("job", 42, ttl_ms=600_000).want
+    await broker.leases.acquire(want, Holding("2a22e680045f-5", "order-7", 0.0, worker="host-1-4711"))
+    blocked = await broker.leases.acquire(want, Holding("x", "order-8", 0.0))
+    assert isinstance(blocked, Blocked)
+    task = Task("order-8", "shop:Ship", LANES[1], b"{}", hop=1, waits=1, waiting_since=broker.now())
+    await broker.leases.park(task, blocked, broker.now() + 600)
+    await broker.close()
+
+
 async def test_each_command_of_the_how_to_says_what_it_says_there(applied: nats.NATS, cli: Cli) -> None:
-    await applied.jetstream().publish("$KV.locks.job.42", b"{}", headers={"Nats-TTL": "600s"})
+    await hold_and_wait(applied)
     for command, output in shown():
         done = cli(command)
         refused = "nats: error" in output

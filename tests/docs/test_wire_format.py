@@ -15,14 +15,21 @@ from natsume import BaseTask
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.compose import connect, working
 from natsume.model import codec, limits
-from natsume.model.record import Done, Failed, Settled, Started, Submitted, replay_id
+from natsume.model.record import Done, Failed, Released, Settled, Started, Submitted, replay_id
 from natsume.model.subject import LANES, decode, parse_ready
 from natsume.model.task import Reason, State
 from natsume.registry import Registry
 from natsume.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "wire-format.md").read_text()
-RECORDS = {"done": Done, "failed": Failed, "started": Started, "submitted": Submitted, "settled": Settled}
+RECORDS = {
+    "done": Done,
+    "failed": Failed,
+    "started": Started,
+    "submitted": Submitted,
+    "settled": Settled,
+    "released": Released,
+}
 READ_BY_PRESENCE = {"natsume-resent", "nats-scheduler"}
 
 

@@ -1,10 +1,7 @@
 """`natsume config`: check a tasks file, apply it to the running system, show what is applied."""
 
 import asyncio
-import getpass
 import hashlib
-import os
-import socket
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +11,7 @@ import typer
 from natsume.cli.errors import Problems
 from natsume.cli.session import new_app, session_of
 from natsume.cli.table import AsJsonObject, show_one
+from natsume.cli.who import who
 from natsume.exceptions import UsageError
 from natsume.model.config import Applied, TasksConfig
 from natsume.settings import Settings
@@ -87,7 +85,7 @@ async def _apply(settings: Settings, config: TasksConfig) -> bool:
 
     async with connected(settings, name="natsume config") as broker:
         standing, revision = await broker.config.read()
-        applied = Applied(config, _who(), broker.now(), digest(config))
+        applied = Applied(config, who(), broker.now(), digest(config))
         if standing is not None and standing.hash == applied.hash:
             return False
         if await broker.config.put(applied, revision) is None:
@@ -101,13 +99,6 @@ async def _read(settings: Settings) -> Applied | None:
     async with connected(settings, name="natsume config") as broker:
         applied, _ = await broker.config.read()
         return applied
-
-
-def _who() -> str:
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (OSError, KeyError):  # in a container a user may have no name
-        return f"{os.getuid()}@{socket.gethostname()}"
 
 
 def _counted(config: TasksConfig) -> str:

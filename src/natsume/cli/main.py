@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, str]] = {
     "tasks": "Show what is known of a task.",
     "dead": "List, show, replay, edit and discard dead letters.",
     "joins": "List joins, and what they wait for.",
+    "locks": "List locks, show who waits for one, release one by hand.",
     "lanes": "Show what waits on each lane, and whether that is good.",
     "actors": "List the actors of this installation, or check them.",
     "config": "Check, apply and show the tasks file: schedules, retries and limits per task and VO.",

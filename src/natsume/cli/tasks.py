@@ -10,7 +10,7 @@ from natsume.cli.session import group_app, session_of
 from natsume.cli.table import AsJsonObject, show_one
 from natsume.exceptions import UnknownTask
 from natsume.model.codec import timestamp
-from natsume.model.record import Failed, Failure
+from natsume.model.record import Failed, Failure, Released
 from natsume.model.status import Status
 from natsume.model.subject import is_id
 from natsume.settings import Settings
@@ -44,12 +44,16 @@ def row_of(status: Status) -> dict[str, Any]:
         "started_at": moment(status.started_at),
         "finished_at": moment(status.finished_at),
         "due_at": moment(status.due_at),
+        "waiting_for": status.waiting_for,
+        "waiting_since": moment(status.waiting_since),
+        "behind": status.behind,
         "worker": done.worker if done else None,
         "labels": done.labels if done else None,
         "replay_of": done.replay_of if done else None,
         "dead": str(done.letter.reason) if done and done.letter else None,
         "result": msgspec.json.decode(done.result) if done else None,
         "failures": [*map(_failed, status.failures), *_last_failure(status)],
+        "released": [_released(record) for record in status.released],
     }
 
 
@@ -60,6 +64,10 @@ def moment(at: float | None) -> str | None:
 
 def _failed(record: Failed) -> dict[str, Any]:
     return _failure(record.attempt, record.failed_at, record.failure)
+
+
+def _released(record: Released) -> dict[str, Any]:
+    return {"lock": record.name, "at": moment(record.at), "who": record.who, "why": record.why}
 
 
 def _last_failure(status: Status) -> list[dict[str, Any]]:

@@ -95,6 +95,15 @@ DUPLICATE_WINDOW_S: Final = 120.0
 PLAIN_TTL_S: Final = 3600.0
 """How long the record of a plain success stays (the horizon of a fence)."""
 
+RELEASED_TTL_S: Final = 90 * 86_400.0
+"""How long it is kept who released a lock by hand, and why."""
+
+WHY_MAX: Final = 500
+"""A person's reason for what they do by hand, in characters."""
+
+LOCK_LINE_SHOWN: Final = 20
+"""Waiters of one lock that are shown with it."""
+
 START_TTL_S: Final = 7 * 86_400.0
 """How long the record of a start stays: as long as a crash may take to be noticed."""
 

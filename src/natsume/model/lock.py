@@ -89,3 +89,26 @@ class Blocked(msgspec.Struct, frozen=True):
     since: float = 0.0
     ends_at: float | None = None
     first: bool = True
+    worker: str = ""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A lock that anybody holds or waits for; `name` is the one for people."""
+
+    key: str
+    name: str
+    entries: tuple[Entry, ...] = ()
+    waiters: int = 0
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A parked task as it tells of itself: for which lock it waits, since when, behind whom, how urgent it is."""
+
+    task: str
+    actor: str
+    name: str
+    mode: str
+    behind: str
+    since: float
+    rank: str
+    until: float | None = None

@@ -191,6 +191,21 @@ class Settled(msgspec.Struct, frozen=True, omit_defaults=True):
         return None if self.message is None else self.message.id
 
 
+class Released(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A lock of a task that a person released by hand: which, from whom, and why."""
+
+    id: str
+    key: str
+    name: str
+    slot: str
+    holder: str
+    worker: str
+    held_since: float
+    who: str
+    why: str
+    at: float
+
+
 class History(msgspec.Struct, frozen=True):
     """What the records say of one task and attempt; `started_seq` is 0 where no start is recorded."""
 

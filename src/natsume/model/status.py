@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from natsume.model.codec import decode
-from natsume.model.record import Done, Failed, Started, Submitted
+from natsume.model.record import Done, Failed, Released, Started, Submitted
 from natsume.model.subject import parse_ready
 from natsume.model.task import State, Task
 
@@ -27,6 +27,20 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     due_at: float | None = None
     done: Done | None = None
     failures: tuple[Failed, ...] = ()
+    waiting_for: str | None = None
+    waiting_since: float | None = None
+    behind: str | None = None
+    released: tuple[Released, ...] = ()
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """A schedule of a task in the broker: when it returns by itself, and the lock that it waits for, if it does."""
+
+    task: Task
+    due_at: float | None
+    lock: str | None = None
+    since: float | None = None
+    behind: str | None = None
 
 
 def from_records(
@@ -34,12 +48,10 @@ def from_records(
     started: Sequence[Started],
     failed: Sequence[Failed],
     done: Done | None,
-    waiting: bool,
+    waits: Waits | None,
+    released: Sequence[Released] = (),
 ) -> Status | None:
-    """The state of a task as its records tell it; None where there is no record at all.
-
-    `waiting` says that a schedule of the task lies in the broker.
-    """
+    """The state of a task as its records and its schedule in the broker tell it; None where there is neither."""
     failures = tuple(sorted(failed, key=lambda record: record.attempt))
     if done is not None:
         return Status(
@@ -56,20 +68,21 @@ def from_records(
             done.finished_at,
             done=done,
             failures=failures,
+            released=tuple(released),
         )
     latest = max(started, key=lambda record: record.attempt, default=None)
     last_failure = failures[-1] if failures else None
-    known = submitted or latest or last_failure
+    task = task_of(submitted) if submitted else waits.task if waits else None
+    known = submitted or latest or last_failure or task
     if known is None:
         return None
     failed_attempts = last_failure.attempt if last_failure else 0
     attempts = failed_attempts
     if latest is not None and latest.attempt > failed_attempts:
         attempts = latest.attempt
-        state = State.WAITING if waiting else State.ENQUEUED if latest.ended else State.RUNNING
+        state = State.WAITING if waits else State.ENQUEUED if latest.ended else State.RUNNING
     else:
-        state = State.WAITING if waiting or last_failure else State.ENQUEUED
-    task = task_of(submitted) if submitted else None
+        state = State.WAITING if waits or last_failure else State.ENQUEUED
     return Status(
         known.id,
         known.actor,
@@ -79,15 +92,23 @@ def from_records(
         owner=task.owner if task else None,
         tenant=task.tenant if task else None,
         parent=task.parent if task else None,
-        submitted_at=submitted.at if submitted else None,
+        submitted_at=submitted.at if submitted else task.submitted_at if task else None,
         started_at=latest.at if latest else None,
-        due_at=last_failure.next_at if last_failure and state is State.WAITING else None,
+        due_at=last_failure.next_at if last_failure and state is State.WAITING else waits.due_at if waits else None,
         failures=failures,
+        waiting_for=waits.lock if waits else None,
+        waiting_since=waits.since if waits else None,
+        behind=(waits.behind or None) if waits else None,
+        released=tuple(released),
     )
 
 
 def task_of(submitted: Submitted) -> Task:
     """The task as it was submitted."""
-    lane, actor = parse_ready(submitted.subject)
-    headers = b"NATS/1.0\r\n" + submitted.headers.encode() + b"\r\n"
-    return decode(lane, actor, submitted.id, headers, submitted.body).task
+    return message(submitted.id, submitted.subject, submitted.headers, submitted.body)
+
+
+def message(task_id: str, subject: str, headers: str, body: bytes) -> Task:
+    """The task of a message on a lane, of which `headers` are the lines."""
+    lane, actor = parse_ready(subject)
+    return decode(lane, actor, task_id, b"NATS/1.0\r\n" + headers.encode() + b"\r\n", body).task

@@ -119,15 +119,16 @@ def later(task_id: str, hop: int) -> str:
 
 def parked(key: str, rank: str, task_id: str, hop: int) -> str:
     """Where a task waits for the lock with this key; the more urgent rank goes first, and in it who came first."""
-    return f"parked.{_line(key)}.{rank}.{task_id}.{hop}"
+    return f"parked.{line(key)}.{rank}.{task_id}.{hop}"
 
 
 def parked_filter(key: str, rank: str = "*") -> str:
     """All that wait for a lock, or those of one rank."""
-    return f"parked.{_line(key)}.{rank}.*.*"
+    return f"parked.{line(key)}.{rank}.*.*"
 
 
-def _line(key: str) -> str:
+def line(key: str) -> str:
+    """The token of a lock's line in its subjects."""
     return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
 
 
@@ -181,6 +182,11 @@ def settled_fence(task_id: str) -> str:
     return f"record.settled.*.{task_id}"
 
 
+def released(revision: int, task_id: str) -> str:
+    """Where it is recorded that the lease of this revision was released by hand."""
+    return f"record.released.{revision}.{task_id}"
+
+
 def event(event_type: str) -> str:
     """Where the events of a type lie, or those of a pattern."""
     return f"event.{event_type}"
@@ -211,6 +217,11 @@ def parse_cron(subject: str) -> tuple[str, str, str | None]:
 def lock_key(object_type: str, *keys: str) -> str:
     """The key of a lock in its bucket: object type and keys, in order."""
     return ".".join(encode(part) for part in (object_type, *keys))
+
+
+def lock_name(key: str) -> str:
+    """The name for people of the lock with this key; ValueError if `lock_key` has written no such key."""
+    return ":".join(map(decode, key.split(".")))
 
 
 def kv(bucket: str, key: str) -> str:

@@ -17,6 +17,7 @@ from natsume.adapters.nats.inquiries import StreamInquiries
 from natsume.adapters.nats.leases import BUCKET, KvLeases
 from natsume.adapters.nats.letters import StreamLetters
 from natsume.adapters.nats.line import Line
+from natsume.adapters.nats.lock_list import LockList
 from natsume.adapters.nats.old_records import StreamOldRecords
 from natsume.adapters.nats.outgoing import StreamOutgoing
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
@@ -66,6 +67,7 @@ class Broker:
         line = Line(self.publisher, self._tasks_reader)
         self.old_records = StreamOldRecords(self._records_reader, self.request)
         self.leases = KvLeases(self.publisher, self._locks_reader, self.request, line, self.now)
+        self.locks = LockList(self.publisher, self._locks_reader, self._tasks_reader, self.request, self.leases, line)
         self._claims_reader = DirectReader(wire, f"KV_{claims.BUCKET}")
         self._limiters_reader = DirectReader(wire, f"KV_{limiters.BUCKET}")
         self.limiters = limiters.KvLimiters(self.publisher, self._limiters_reader, self.now)
@@ -84,6 +86,10 @@ class Broker:
     async def connect(cls, settings: Settings, *, name: str = "natsume") -> "Broker":
         """Connect; raises BrokerError or UsageError with one clear sentence."""
         return cls(await connect_wire(settings.nats_url, settings.security, name=name))
+
+    async def refresh_clock(self) -> None:
+        """Learn the broker's clock alone."""
+        await self._clock.measure()
 
     async def refresh(self) -> None:
         """Learn the broker's clock, and the boot mark of its present run: the stream's end at its start.

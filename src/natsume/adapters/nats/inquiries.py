@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final, TypeVar
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from natsume.adapters.nats.direct import DirectReader, Stored
 from natsume.adapters.nats.wire import Wire
 from natsume.model import status, subject
-from natsume.model.record import Done, Failed, Started, Submitted
+from natsume.model.record import Done, Failed, Released, Started, Submitted
 
 _PAGE: Final = 200
 _LOOK_AGAIN_S: Final = 2.0
@@ -27,7 +28,7 @@ class StreamInquiries:
 
     async def status(self, task_id: str) -> status.Status | None:
         """What the records say of a task, or None."""
-        kinds = ("submitted", "started", "failed", "done")
+        kinds = ("submitted", "started", "failed", "released", "done")
         found = await self._records.last([f"record.{kind}.*.{task_id}" for kind in kinds])
         waiting = await self._tasks.last([f"later.{task_id}.*", f"parked.*.*.{task_id}.*"])
         done = _of(found, "done", Done)
@@ -37,7 +38,8 @@ class StreamInquiries:
             _of(found, "started", Started),
             _of(found, "failed", Failed),
             done[0] if done else None,
-            bool(waiting),
+            max(filter(None, map(_waits, waiting)), key=lambda one: one.task.hop, default=None),
+            _of(found, "released", Released),
         )
 
     async def ends(self, task_ids: Sequence[str]) -> dict[str, Done]:
@@ -70,6 +72,23 @@ class StreamInquiries:
                     pause_s = _STORED_WITHIN_S
         finally:
             self._wire.unlisten(route)
+
+
+def _waits(stored: Stored) -> status.Waits | None:
+    """What a schedule of a task tells of it, as it was written; None of one that leads to no lane."""
+    target, given = stored.headers.get("Nats-Schedule-Target", ""), stored.headers
+    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items() if not name.startswith("Nats-"))
+    kind, *tokens = stored.subject.split(".")
+    try:
+        task = status.message(tokens[2] if kind == "parked" else tokens[0], target, lines, stored.body)
+    except (KeyError, IndexError):
+        return None
+    since = task.waiting_since or datetime.fromisoformat(stored.at).timestamp()
+    due = given.get("Nats-Schedule", "").removeprefix("@at ")
+    due_at = datetime.fromisoformat(due).timestamp() if due else None
+    if kind != "parked":
+        return status.Waits(task, due_at)
+    return status.Waits(task, due_at, given.get("Natsume-Lock"), since, given.get("Natsume-Lock-Behind"))
 
 
 def _of(found: list[Stored], kind: str, record: type[T]) -> list[T]:

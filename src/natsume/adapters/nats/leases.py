@@ -116,7 +116,7 @@ class KvLeases:
 
     async def entries(self, key: str) -> list[Entry]:
         """Who has a place in a lock."""
-        return [entry for stored in await self._reader.last([kv(BUCKET, f"{key}.*")]) if (entry := _entry(stored))]
+        return [entry for stored in await self._reader.last([kv(BUCKET, f"{key}.*")]) if (entry := entry_of(stored))]
 
     async def _hand_over(self, key: str, entry: Entry, mode: Mode) -> bool:
         line = await self._line.first(key, 1)
@@ -146,7 +146,7 @@ class KvLeases:
         if behind is None:
             return Blocked(want, ends_at=self._now(), first=first)
         own = behind.holding
-        return Blocked(want, own.task, own.holder, own.since, behind.ends_at, first)
+        return Blocked(want, own.task, own.holder, own.since, behind.ends_at, first, own.worker)
 
     async def _write(self, key: str, place: Place, holding: Holding, ttl_s: float | None) -> int | None:
         """The revision of what was written; None if the place is not as it was seen."""
@@ -168,7 +168,7 @@ class KvLeases:
         return b'"success":true' in answer.replace(b" ", b"")
 
 
-def _entry(stored: Stored) -> Entry | None:
+def entry_of(stored: Stored) -> Entry | None:
     """An entry as it is stored; None for what a `nats kv del` leaves behind."""
     if not stored.body:
         return None

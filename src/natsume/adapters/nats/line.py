@@ -59,7 +59,7 @@ class Line:
         if not await self.waits(key):
             return []
         asked = (self._tasks.after(subject.parked_filter(key, one), 1, count) for one in RANKS)
-        return [parked for found in await asyncio.gather(*asked) for parked in _read(found)]
+        return [parked for found in await asyncio.gather(*asked) for parked in read(found)]
 
     async def waits(self, key: str) -> bool:
         """Whether anybody stands in a lock's line."""
@@ -82,17 +82,24 @@ def rank(task: Task) -> str:
     return f"{task.lane.priority.value}{'-again' if task.waits > 1 else ''}"
 
 
-def _read(found: Sequence[Stored]) -> list[Parked]:
+def read(found: Sequence[Stored]) -> list[Parked]:
     """What can be read of it; another program's schedule on these subjects is not ours to wake."""
     parked = []
     for stored in found:
         mode, _, permits = stored.headers.get("Natsume-Lock-Mode", "").partition(" ")
         tokens = stored.subject.split(".")
         if mode in _MODES and permits.isdigit() and "Nats-Schedule-Target" in stored.headers:
-            since = datetime.fromisoformat(stored.headers.get("Natsume-Waiting-Since") or stored.at).timestamp()
-            waiter = Waiter(tokens[3], stored.subject, stored.sequence, Mode(mode), int(permits), since)
+            waiter = Waiter(tokens[3], stored.subject, stored.sequence, Mode(mode), int(permits), _since(stored))
             parked.append(Parked(waiter, stored))
     return parked
+
+
+def _since(stored: Stored) -> float:
+    """Since when it waits; of one that says nothing readable, since when it lies there."""
+    try:
+        return datetime.fromisoformat(stored.headers["Natsume-Waiting-Since"]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return datetime.fromisoformat(stored.at).timestamp()
 
 
 def _goes_on(name: str) -> bool:
