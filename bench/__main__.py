@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import uvloop
 
-from bench import following, measures
+from bench import following, locking, measures
 from natsume.adapters.nats.embedded import EmbeddedServer
 
 RUNS = 3
@@ -34,6 +34,18 @@ ROWS: dict[str, list[Row]] = {
     ],
     "due_at_once": [("2,000 due at once, last start, s", lambda m: m["last_s"], "<= 0.5")],
     "pending_memory": [("100,000 pending schedules, MB", lambda m: m["mb"], "<= 150")],
+    "one_mutex": [
+        ("200 of 10 ms on one mutex, of serial", lambda m: m["of_serial"], "<= 1.6"),
+        ("deliveries a task", lambda m: m["deliveries"], "<= 2.2"),
+    ],
+    "own_mutexes": [
+        ("an uncontended mutex adds p50, ms", lambda m: m["adds_p50_ms"], "<= 1"),
+        ("each under its own mutex, tasks/s", lambda m: m["tasks_per_s"], ">= 1000"),
+    ],
+    "parked": [
+        ("10,000 parked on one mutex, MB", lambda m: m["mb"], "<= 60"),
+        ("start beside them p50, of alone", lambda m: m["beside_p50_ms"] / m["alone_p50_ms"], "<= 1.3"),
+    ],
     "starting": [
         ("worker ready, s", lambda m: m["worker_ready_s"], "<= 0.8"),
         ("--help, s", lambda m: m["help_s"], "<= 0.3"),
@@ -46,7 +58,7 @@ def once(name: str) -> dict[str, float]:
     with EmbeddedServer() as server:
         if name == "starting":
             return measures.starting(server.url)
-        module = following if hasattr(following, name) else measures
+        module = next(module for module in (following, locking, measures) if hasattr(module, name))
         return uvloop.run(getattr(module, name)(server))
 
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from natsume import BaseTask, Priority
+from natsume import BaseLock, BaseTask, LockedObjectType, MutexLock, Priority
 from natsume.registry import Registry
 
 
@@ -46,4 +46,32 @@ class Slow(BaseTask):
         await asyncio.sleep(0.005)
 
 
-REGISTRY = Registry.of_classes({f"bench:{cls.__name__}": cls for cls in (Noop, Probe, Urgent, Slow)})
+@dataclass
+class Exclusive(BaseTask):
+    """10 ms under one mutex; its result is when it started, on the clock that all processes share."""
+
+    number: int
+
+    @property
+    def execution_locks(self) -> list[BaseLock]:
+        return [MutexLock(LockedObjectType.JOB, "the one")]
+
+    async def execute(self) -> float:
+        started = time.monotonic()
+        await asyncio.sleep(0.01)
+        return started
+
+
+@dataclass
+class Alone(Probe):
+    """A probe under a mutex of its own."""
+
+    number: int = 0
+
+    @property
+    def execution_locks(self) -> list[BaseLock]:
+        return [MutexLock(LockedObjectType.JOB, self.number)]
+
+
+ACTORS = (Noop, Probe, Urgent, Slow, Exclusive, Alone)
+REGISTRY = Registry.of_classes({f"bench:{cls.__name__}": cls for cls in ACTORS})

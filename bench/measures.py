@@ -109,7 +109,7 @@ async def memory(server: EmbeddedServer) -> dict[str, float]:
     """The resident memory of a worker process after 20,000 and after 200,000 tasks, in MB."""
     settings = await _fresh(server.url)
     worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.worker", env={**os.environ, "NATSUME_NATS_URL": server.url}
+        sys.executable, "-m", "bench.worker", "100", env={**os.environ, "NATSUME_NATS_URL": server.url}
     )
     sizes: list[float] = []
     try:

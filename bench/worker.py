@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 
 import uvloop
 
@@ -13,7 +14,8 @@ from natsume.settings import Settings
 async def main() -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    async with working(Settings.read(), REGISTRY):
+    async with working(Settings.read(), REGISTRY, concurrency=int(sys.argv[1])) as worker:
+        print("ready", worker, flush=True)
         await ended.wait()
 
 

@@ -90,7 +90,8 @@ class Outgoing(Protocol):
 class Lease(msgspec.Struct):
     """A held place in a lock: `revision` changes at each renewal, `token` is its first and only grows over holders.
 
-    `until` is when it ends for its holder, on the monotonic clock of this process.
+    `until` is when it ends for its holder, on the monotonic clock of this process; `waited` that its task had
+    to wait for it, as others may.
     """
 
     want: Want
@@ -99,6 +100,7 @@ class Lease(msgspec.Struct):
     token: int
     revision: int
     until: float
+    waited: bool = False
 
     @property
     def key(self) -> str:
@@ -109,8 +111,8 @@ class Lease(msgspec.Struct):
 class Leases(Protocol):
     """Locks that end by themselves, and the lines of those that wait for them."""
 
-    async def acquire(self, want: Want, holding: Holding) -> Lease | Blocked:
-        """Take a place if there is one, or if it is kept for this task or already this holder's."""
+    async def acquire(self, want: Want, holding: Holding, *, waited: bool = False) -> Lease | Blocked:
+        """Take a place if there is one, or if it is kept for this task, which `waited`, or already this holder's."""
         ...
 
     async def renew(self, lease: Lease) -> bool:
@@ -125,8 +127,8 @@ class Leases(Protocol):
         """Let a task wait in the lock's line, unless its hop does already; it returns by itself then."""
         ...
 
-    async def wake(self, key: str) -> None:
-        """Give the free places of a lock to the first of its line."""
+    async def wake(self, key: str) -> float | None:
+        """Give the free places of a lock to the first of its line; when to look again, None if nobody waits."""
         ...
 
 

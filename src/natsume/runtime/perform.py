@@ -173,7 +173,7 @@ class Performer:
         task = run.delivery.task
         since = task.waiting_since if task.waiting_since is not None else self._ports.now()
         holding = Holding(run.nonce, task.id, since, worker=run.rules.worker, owner=task.owner)
-        lease = await self._ports.leases.acquire(lock.want, holding)
+        lease = await self._ports.leases.acquire(lock.want, holding, waited=task.waits > 0)
         if isinstance(lease, Blocked):
             return lease
         run.leases.append(lease)

@@ -4,6 +4,7 @@ Each renewal carries TTL and expected revision: an update without a TTL would ma
 A release hands over or deletes the very revision that is held, so it cannot end another's lease.
 """
 
+import math
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -20,7 +21,7 @@ from natsume.core import locking
 from natsume.core.locking import Grant, Place
 from natsume.exceptions import BrokerError
 from natsume.model import limits
-from natsume.model.lock import Blocked, Entry, Hold, Holding, Mode, Want
+from natsume.model.lock import Blocked, Entry, Hold, Holding, Want
 from natsume.model.subject import kv
 from natsume.model.task import Task
 from natsume.ports import Lease
@@ -52,23 +53,25 @@ class KvLeases:
         self._line = line
         self._now = now
 
-    async def acquire(self, want: Want, holding: Holding) -> Lease | Blocked:
-        """Take a place if there is one, or if it is kept for this task or already this holder's."""
+    async def acquire(self, want: Want, holding: Holding, *, waited: bool = False) -> Lease | Blocked:
+        """Take a place if there is one, or if it is kept for this task, which `waited`, or already this holder's."""
         asker, holding = holding, replace(holding, since=self._now(), name=want.name)
-        place = locking.first_try(want, holding.task)
+        # Whoever waited has a place reserved; for others it is worth a try before the entries are read.
+        place = None if waited else locking.first_try(want, holding.task)
         behind: Entry | None = None
         for _ in range(_TRIES):
             began = time.monotonic()
-            revision = await self._write(want.key, place, holding, None if want.manual else want.ttl_s)
-            if revision is not None:
+            ttl_s = None if want.manual else want.ttl_s
+            revision = await self._write(want.key, place, holding, ttl_s) if place is not None else None
+            if place is not None and revision is not None:
                 until = float("inf") if want.manual else began + want.ttl_s
-                return Lease(want, place.slot, holding, revision, revision, until)
+                return Lease(want, place.slot, holding, revision, revision, until, waited)
             choice = locking.take(want, await self.entries(want.key), asker)
             if isinstance(choice, Place):
                 place = choice
                 continue
             behind = choice.behind
-            if choice.request is None or await self._ask_for(want, choice.request, holding):
+            if choice.request is None or await self._ask_for(want, choice.request, asker):
                 break
         return await self._blocked(want, behind)
 
@@ -88,7 +91,7 @@ class KvLeases:
         """Hand the place to who is next, or give it back; does nothing if it is lost."""
         key = lease.want.key
         entry = Entry(lease.slot, lease.revision, lease.holding)
-        if await self._hand_over(key, entry, lease.want.mode):
+        if await self._hand_over(key, entry, lease):
             return
         if not await self._delete(entry.revision):
             # A renewal may have been on its way: what stands is given back if it is still this holder's.
@@ -102,25 +105,32 @@ class KvLeases:
         """Let a task wait in the lock's line, unless its hop does already; it returns by itself then."""
         await self._line.park(task, blocked, until)
         # The lock may have been given back between the refusal and now, by one who saw nobody wait.
-        await self.wake(blocked.want.key)
+        want, asker = blocked.want, Holding("", task.id, task.waiting_since or self._now())
+        if isinstance(locking.take(want, await self.entries(want.key), asker), Place):
+            await self.wake(want.key)
 
-    async def wake(self, key: str) -> None:
-        """Give the free places of a lock to the first of its line."""
-        while line := await self._line.first(key, _AT_ONCE):
-            given = locking.grants(await self.entries(key), [parked.waiter for parked in line])
+    async def wake(self, key: str) -> float | None:
+        """Give the free places of a lock to the first of its line; when to look again, None if nobody waits."""
+        while await self._line.waits(key):
+            line = await self._line.first(key, _AT_ONCE)
+            entries = await self.entries(key)
+            given = locking.grants(entries, [parked.waiter for parked in line], self._now())
             if not given:
-                return
+                return locking.look_again_at(entries)
             for grant in given:
                 if not await self._give(key, grant, line):
                     break  # the lock has changed meanwhile: what stands now decides
+        return None
 
     async def entries(self, key: str) -> list[Entry]:
         """Who has a place in a lock."""
         return [entry for stored in await self._reader.last([kv(BUCKET, f"{key}.*")]) if (entry := entry_of(stored))]
 
-    async def _hand_over(self, key: str, entry: Entry, mode: Mode) -> bool:
+    async def _hand_over(self, key: str, entry: Entry, lease: Lease) -> bool:
+        if not lease.waited and not await self._line.waits(key):
+            return False
         line = await self._line.first(key, 1)
-        grant = locking.handed_over(entry, mode, [parked.waiter for parked in line])
+        grant = locking.handed_over(entry, lease.want.mode, [parked.waiter for parked in line])
         return grant is not None and await self._give(key, grant, line)
 
     async def _give(self, key: str, grant: Grant, line: list[Parked]) -> bool:
@@ -138,7 +148,7 @@ class KvLeases:
         return True
 
     async def _ask_for(self, want: Want, place: Place, holding: Holding) -> bool:
-        asked = replace(holding, holder="", hold=Hold.REQUESTED)
+        asked = replace(holding, holder="", name=want.name, hold=Hold.REQUESTED)
         return await self._write(want.key, place, asked, limits.REQUEST_S) is not None
 
     async def _blocked(self, want: Want, behind: Entry | None) -> Blocked:
@@ -154,7 +164,7 @@ class KvLeases:
         if place.whole:
             head += _WHOLE.format(kv(BUCKET, f"{key}.*"))
         if ttl_s is not None:
-            head += f"Nats-TTL: {max(1, round(ttl_s))}s\r\n"
+            head += f"Nats-TTL: {max(1, math.ceil(ttl_s))}s\r\n"
         try:
             name = kv(BUCKET, f"{key}.{place.slot}").encode()
             return await self._publisher.publish(name, head.encode(), msgspec.json.encode(holding))

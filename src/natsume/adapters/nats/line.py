@@ -56,8 +56,6 @@ class Line:
 
     async def first(self, key: str, count: int) -> list[Parked]:
         """The first of a lock's line, at most `count` of each rank."""
-        if not await self.waits(key):
-            return []
         asked = (self._tasks.after(subject.parked_filter(key, one), 1, count) for one in RANKS)
         return [parked for found in await asyncio.gather(*asked) for parked in read(found)]
 
