@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 
-from natsume import BaseTask, ExponentialBackoff
+from natsume import BaseTask, ExponentialBackoff, IntervalSeconds, PeriodicBaseTask
 from natsume.adapters.nats.broker import Broker
 from natsume.cli.main import main
+from natsume.compose import reconciler_of
 from natsume.exceptions import BrokerError
 from natsume.model.config import Applied, TasksConfig
+from natsume.model.subject import kv
 from natsume.model.task import State
+from natsume.registry import Registry
 from natsume.tasks_file import parse
 from natsume.testing import task_done, until
 
@@ -29,6 +32,14 @@ class Flaky(BaseTask):
 class Slow(BaseTask):
     async def execute(self):
         await asyncio.Event().wait()
+
+
+@dataclass
+class Hourly(PeriodicBaseTask):
+    default_schedule = IntervalSeconds(3600)
+
+    async def execute(self):
+        pass
 
 
 @pytest.fixture
@@ -88,6 +99,49 @@ async def test_a_watch_sees_what_was_applied_while_it_was_away(natsume_server, n
     await watching.close()
 
 
+NEWER = b'{"config":{"vos":["n"],"moons":[]},"who":"later","at":1.0,"hash":"h"}'
+
+
+async def test_what_a_newer_version_applied_leaves_the_last_known_in_force(natsume_broker, natsume_settings, caplog):
+    seen = []
+    watching = await Broker.connect(natsume_settings)
+    await natsume_broker.config.put(configured("vos: [a]"), 0)
+    await watching.config.watch(seen.append)
+    revision = await natsume_broker.publisher.publish(kv("config", "tasks").encode(), b"", NEWER)
+    await until(lambda: "what held before goes on to hold" in caplog.text)
+    await natsume_broker.config.put(configured("vos: [b]"), revision)
+    await until(lambda: len(seen) == 2)
+    assert [one.config.vos for one in seen] == [("a",), ("b",)]
+    assert caplog.text.count("cannot be read by this version") == 1
+    await watching.close()
+
+
+async def test_who_starts_with_what_it_cannot_read_says_so_and_goes_on(
+    natsume_client, natsume_broker, natsume_registry, natsume_settings, natsume_start_worker, caplog
+):
+    await natsume_broker.publisher.publish(kv("config", "tasks").encode(), b"", NEWER)
+    await natsume_start_worker()
+    (line,) = [one for one in caplog.messages if "cannot be read" in one]
+    assert "moons" in line
+    assert line.endswith("until one is applied that can, the classes' own values hold")
+    token = await natsume_client.submit(Flaky(), track=True)
+    status = await until(lambda: natsume_client.status(token), lambda status: status.failures or status.done)
+    assert len(status.failures) == 1, "the class's own retry policy"
+
+
+async def test_a_conductor_that_cannot_read_it_leaves_the_schedules_alone(natsume_broker, natsume_settings):
+    registry = Registry.of_classes({"t:Hourly": Hourly})
+    first = reconciler_of(natsume_broker, natsume_settings, registry)
+    first.configure(configured("common: {t:Hourly: {schedules: {second: {every: 7200}}}}"))
+    await first.once()
+    assert len(await natsume_broker.schedules.present()) == 2
+    await natsume_broker.publisher.publish(kv("config", "tasks").encode(), b"", NEWER)
+    later = reconciler_of(natsume_broker, natsume_settings, registry)
+    await natsume_broker.config.watch(later.configure)
+    assert await later.once() == []
+    assert len(await natsume_broker.schedules.present()) == 2
+
+
 async def read(broker):
     try:
         return await broker.config.read()
@@ -123,5 +177,11 @@ async def test_the_commands(natsume_server, natsume_broker, tmp_path, capsys):
     shown = msgspec.json.decode(said)
     assert shown["config"] == {"vos": ["lhcb"], "common": {"t:Flaky": {"retries": {"max_retries": 3}}}}
     assert (code, "@" in shown["who"], abs(shown["at"] - time.time()) < 60) == (0, True, True)
+    revision = (await natsume_broker.config.read())[1]
     code, said = await run("show")
     assert (code, said.startswith("# applied by "), "max_retries: 3" in said) == (0, True, True)
+    await natsume_broker.publisher.publish(kv("config", "tasks").encode(), b"", NEWER)
+    for arguments in (("show",), ("apply", "--any-actor", file)):
+        code, said = await run(*arguments)
+        assert (code, "use the one that applied it" in said) == (1, True)
+    assert (await natsume_broker.config.read())[1] == revision + 1

@@ -13,7 +13,7 @@ from natsume.cli.session import new_app, session_of
 from natsume.cli.table import AsJsonObject, show_one
 from natsume.cli.who import who
 from natsume.exceptions import UsageError
-from natsume.model.config import Applied, TasksConfig
+from natsume.model.config import Applied, TasksConfig, Unreadable
 from natsume.settings import Settings
 
 app = new_app("Check, apply and show the tasks file: schedules, retries and limits per task and VO.")
@@ -43,7 +43,7 @@ def apply(context: typer.Context, file: File, any_actor: AnyActor = False) -> No
 @app.command()
 def show(context: typer.Context, as_json: AsJsonObject = False) -> None:
     """Show what is applied, by whom and when."""
-    applied = asyncio.run(_read(session_of(context).settings))
+    applied = _readable(asyncio.run(_read(session_of(context).settings)))
     if applied is None:
         raise UsageError("no tasks file is applied; run `natsume config apply FILE`")
     config = msgspec.to_builtins(applied.config)
@@ -84,7 +84,8 @@ async def _apply(settings: Settings, config: TasksConfig) -> bool:
     from natsume.compose import connected  # noqa: PLC0415 - a wrong file is told without it
 
     async with connected(settings, name="natsume config") as broker:
-        standing, revision = await broker.config.read()
+        found, revision = await broker.config.read()
+        standing = _readable(found)
         applied = Applied(config, who(), broker.now(), digest(config))
         if standing is not None and standing.hash == applied.hash:
             return False
@@ -93,12 +94,19 @@ async def _apply(settings: Settings, config: TasksConfig) -> bool:
         return True
 
 
-async def _read(settings: Settings) -> Applied | None:
+async def _read(settings: Settings) -> Applied | Unreadable | None:
     from natsume.compose import connected  # noqa: PLC0415 - `--help` need not load the broker
 
     async with connected(settings, name="natsume config") as broker:
         applied, _ = await broker.config.read()
         return applied
+
+
+def _readable(found: Applied | Unreadable | None) -> Applied | None:
+    """What an older version must not show as nothing, nor replace."""
+    if isinstance(found, Unreadable):
+        raise UsageError(f"{found}; use the one that applied it, or remove it with `nats kv del config tasks`")
+    return found
 
 
 def _counted(config: TasksConfig) -> str:

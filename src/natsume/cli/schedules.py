@@ -12,6 +12,7 @@ import typer
 from natsume.cli.session import group_app, session_of
 from natsume.cli.table import AsJson, AsJsonObject, show_one, show_rows
 from natsume.exceptions import UsageError
+from natsume.model.config import Unreadable
 from natsume.settings import Settings
 
 if TYPE_CHECKING:  # `--help` need not load the broker
@@ -120,7 +121,10 @@ async def _timetable(settings: Settings) -> AsyncIterator["Timetable"]:
     async with connected(settings, name="natsume schedules") as broker:
         registry = Registry.load(settings.prefixes)
         reconciler = reconciler_of(broker, settings, registry)
-        reconciler.configure((await broker.config.read())[0])
+        applied, _ = await broker.config.read()
+        if isinstance(applied, Unreadable):
+            raise UsageError(f"{applied}; use the one that applied it")
+        reconciler.configure(applied)
         timetable = Timetable(broker.schedules, broker.outgoing, reconciler, broker.now())
         await timetable.read()
         yield timetable

@@ -91,6 +91,15 @@ class Applied(msgspec.Struct, frozen=True):
     hash: str
 
 
+class Unreadable(msgspec.Struct, frozen=True):
+    """A configuration is applied that this version cannot read, most likely by a newer one."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return f"the applied tasks file cannot be read by this version of natsume ({self.why})"
+
+
 NOTHING: Final = TaskConfig()
 
 

@@ -4,7 +4,7 @@ from dataclasses import fields, is_dataclass, replace
 
 import msgspec
 
-from natsume.model.config import Applied, RetriesConfig, TaskConfig, TasksConfig
+from natsume.model.config import Applied, RetriesConfig, TaskConfig, TasksConfig, Unreadable
 from natsume.registry import Actor
 from natsume.retry_policies import ExponentialBackoff, RetryPolicyBase
 
@@ -16,9 +16,9 @@ class Overrides:
         self._config: TasksConfig | None = None
         self._actors: dict[tuple[str, str | None], Actor] = {}
 
-    def take(self, applied: Applied | None) -> None:
+    def take(self, applied: Applied | Unreadable | None) -> None:
         """Let this configuration hold from the next start of a task on."""
-        config = applied.config if applied is not None else None
+        config = applied.config if isinstance(applied, Applied) else None
         self._config = config if config is not None and (config.common or config.vo_overrides) else None
         self._actors = {}
 

@@ -13,7 +13,7 @@ from natsume.agenda import Agenda
 from natsume.core.reconcile import Action, Put, Remove, Wanted, missed, plan
 from natsume.exceptions import BrokerError
 from natsume.model import limits
-from natsume.model.config import Applied, TasksConfig
+from natsume.model.config import Applied, TasksConfig, Unreadable
 from natsume.model.subject import parse_ready
 from natsume.model.task import Task
 from natsume.model.tick import Mark, Present, ScheduleKey
@@ -47,6 +47,7 @@ class Reconciler:
         self._now = now
         self._generation = generation
         self._changed = asyncio.Event()
+        self._blind = False
         self._doubts = 2
         self._made_up: set[str] = set()
 
@@ -55,8 +56,12 @@ class Reconciler:
         """What should be there, as far as this process knows."""
         return self._agenda
 
-    def configure(self, applied: Applied | None) -> None:
-        """Let this configuration hold."""
+    def configure(self, applied: Applied | Unreadable | None) -> None:
+        """Let this configuration hold; while nobody here can read it, the schedules are left as they are."""
+        self._blind = isinstance(applied, Unreadable)
+        if isinstance(applied, Unreadable):
+            _log.error("the schedules are left as they are: %s", applied)
+            return
         self._agenda = self._agenda_of(applied.config if applied is not None else TasksConfig())
         for problem in self._agenda.problems:
             _log.warning("%s", problem)
@@ -85,6 +90,8 @@ class Reconciler:
 
     async def once(self, only: Callable[[ScheduleKey], bool] = lambda _key: True) -> list[Action]:
         """Make up what was missed and do what is to be done, for some schedules or all; what was done."""
+        if self._blind:
+            return []
         present = [one for one in await self._schedules.present() if one.entry is None or only(one.entry.key)]
         wanted = {key: one for key, one in self._agenda.wanted.items() if only(key)}
         ours = {one.entry.key for one in present if one.entry is not None}

@@ -11,7 +11,8 @@ from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
 from natsume.adapters.nats.wire import Wire
 from natsume.exceptions import BrokerError
-from natsume.model.config import Applied
+from natsume.fields import one_line
+from natsume.model.config import Applied, Unreadable
 from natsume.model.subject import kv
 
 BUCKET: Final = "config"
@@ -35,16 +36,15 @@ class KvConfig:
         self._reader = DirectReader(wire, f"KV_{BUCKET}")
         self._watch: asyncio.Task[None] | None = None
 
-    async def read(self) -> tuple[Applied | None, int]:
-        """What was applied last and its revision; None where nothing was, or a newer version wrote it."""
+    async def read(self) -> tuple[Applied | Unreadable | None, int]:
+        """What was applied last and its revision; None where nothing was."""
         found = await self._reader.last([_NAME])
         if not found:
             return None, 0
         try:
             return (msgspec.json.decode(found[0].body, type=Applied) if found[0].body else None), found[0].sequence
         except msgspec.MsgspecError as error:
-            _log.error("the applied configuration cannot be read, the classes' own values hold: %s", error)
-            return None, found[0].sequence
+            return Unreadable(one_line(error)), found[0].sequence
 
     async def put(self, applied: Applied, revision: int) -> int | None:
         """Apply a configuration if the last one's revision is still this; the new revision, or None."""
@@ -55,10 +55,15 @@ class KvConfig:
                 raise
             return None
 
-    async def watch(self, take: Callable[[Applied | None], None]) -> None:
-        """Give `take` what is applied, now and at every change; after a lost connection it looks again."""
+    async def watch(self, take: Callable[[Applied | Unreadable | None], None]) -> None:
+        """Give `take` what is applied, now and at every change; after a lost connection it looks again.
+
+        Of what cannot be read it hears at the start alone: later, the last that could be read goes on to hold.
+        """
         assert self._watch is None, "one watch is enough"
         applied, revision = await self.read()
+        if isinstance(applied, Unreadable):
+            _log.error("%s; until one is applied that can, the classes' own values hold", applied)
         take(applied)
         self._watch = asyncio.get_running_loop().create_task(self._follow(take, revision))
 
@@ -68,7 +73,7 @@ class KvConfig:
             self._watch.cancel()
         self._reader.close()
 
-    async def _follow(self, take: Callable[[Applied | None], None], revision: int) -> None:
+    async def _follow(self, take: Callable[[Applied | Unreadable | None], None], revision: int) -> None:
         changed = asyncio.Event()
         route = self._wire.listen(_NAME, lambda *_: changed.set())
         self._wire.on_restored.append(changed.set)
@@ -90,13 +95,16 @@ class KvConfig:
             self._wire.unlisten(route)
             self._wire.on_restored.remove(changed.set)
 
-    async def _look(self, take: Callable[[Applied | None], None], known: int) -> int:
+    async def _look(self, take: Callable[[Applied | Unreadable | None], None], known: int) -> int:
         """Read until the revision is another: a subscriber hears of a write before it can be read."""
         pause_s = _PAUSE_FIRST_S
         while True:
             applied, revision = await self.read()
             if revision != known:
-                take(applied)
+                if isinstance(applied, Unreadable):
+                    _log.error("%s; what held before goes on to hold", applied)
+                else:
+                    take(applied)
                 return revision
             if pause_s > _STORED_WITHIN_S:
                 return known
