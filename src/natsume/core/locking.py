@@ -10,6 +10,7 @@ from zlib import crc32
 
 import msgspec
 
+from natsume.model.limits import FALL_BACK_AFTER_S, READERS_MAX, REQUEST_S
 from natsume.model.lock import Entry, Hold, Holding, Mode, Waiter, Want
 
 WRITER = "w"
@@ -82,9 +83,9 @@ def _take_shared(entries: Sequence[Entry], task: str) -> Place | Refused:
     writer = _writer(entries)
     slot = _slot(Mode.SHARED, task)
     same = next((entry for entry in entries if entry.slot == slot), None)
-    if writer is None and same is None:
+    if writer is None and same is None and len(entries) < READERS_MAX:
         return Place(slot, _last(entries), whole=True)
-    return Refused(writer or same)
+    return Refused(writer or same or _oldest(entries))
 
 
 def _take_exclusive(entries: Sequence[Entry], task: str) -> Place | Refused:
@@ -109,13 +110,23 @@ def handed_over(entry: Entry, mode: Mode, line: Sequence[Waiter]) -> Grant | Non
     return Grant(head, Place(entry.slot, entry.revision))
 
 
-def grants(entries: Sequence[Entry], line: Sequence[Waiter]) -> list[Grant]:
+def grants(entries: Sequence[Entry], line: Sequence[Waiter], now: float) -> list[Grant]:
     """The places that the first of the line get, in their order; nobody overtakes one that gets none."""
     if not line:
         return []
     if line[0].mode is Mode.PERMIT:
         return _grant_permits(entries, line)
-    return _grant_reading_and_writing(entries, line)
+    return _grant_reading_and_writing(entries, line, now)
+
+
+def look_again_at(entries: Sequence[Entry]) -> float | None:
+    """When the line is to be looked at again, should nobody wake it; None where only a release by hand helps."""
+    return min((_stands_until(entry) for entry in entries if entry.ends_at is not None), default=None)
+
+
+def _stands_until(entry: Entry) -> float:
+    assert entry.ends_at is not None
+    return entry.ends_at - (REQUEST_S / 2 if entry.holding.hold is Hold.REQUESTED else -FALL_BACK_AFTER_S)
 
 
 def _grant_permits(entries: Sequence[Entry], line: Sequence[Waiter]) -> list[Grant]:
@@ -131,20 +142,33 @@ def _grant_permits(entries: Sequence[Entry], line: Sequence[Waiter]) -> list[Gra
     return given
 
 
-def _grant_reading_and_writing(entries: Sequence[Entry], line: Sequence[Waiter]) -> list[Grant]:
+def _grant_reading_and_writing(entries: Sequence[Entry], line: Sequence[Waiter], now: float) -> list[Grant]:
+    """One at a time: each raises the last revision, and the next is decided on what stands then."""
     writer = _writer(entries)
-    last = _last(entries)
+    head = line[0]
     readers = sum(entry.slot != WRITER for entry in entries)
+    place = Place(_slot(head.mode, head.task), _last(entries), whole=True)
     if writer is not None:
-        asked = next((one for one in line if one.task == writer.holding.task), None)
-        if writer.holding.hold is not Hold.REQUESTED or readers or asked is None:
-            return []
-        return [Grant(asked, Place(WRITER, last, whole=True))]
-    if line[0].mode is Mode.EXCLUSIVE:
-        hold = Hold.REQUESTED if readers else Hold.RESERVED
-        return [Grant(line[0], Place(WRITER, last, whole=True), hold)]
-    # One at a time: each raises the last revision, and the next is decided on what stands then.
-    return [Grant(line[0], Place(_slot(Mode.SHARED, line[0].task), last, whole=True))]
+        return _grant_beside(writer, readers, line, place, now)
+    if head.mode is Mode.EXCLUSIVE:
+        return [Grant(head, place, Hold.REQUESTED if readers else Hold.RESERVED)]
+    return [Grant(head, place)] if readers < READERS_MAX else []
+
+
+def _grant_beside(writer: Entry, readers: int, line: Sequence[Waiter], place: Place, now: float) -> list[Grant]:
+    """A request is kept up while its writer waits for readers, and kept when they are gone.
+
+    A writer that is not in the line is on its way; only who has waited longer goes before it.
+    """
+    if writer.holding.hold is not Hold.REQUESTED:
+        return []
+    asked = next((one for one in line if one.task == writer.holding.task), None)
+    if readers:
+        fades = writer.ends_at is not None and writer.ends_at - now <= REQUEST_S / 2
+        return [Grant(asked, Place(WRITER, writer.revision), Hold.REQUESTED)] if asked and fades else []
+    if asked is not None:
+        return [Grant(asked, Place(WRITER, place.expected, whole=True))]
+    return [Grant(line[0], place)] if line[0].since < writer.holding.since else []
 
 
 def _entry_of(grant: Grant) -> Entry:
