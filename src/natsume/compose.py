@@ -30,6 +30,7 @@ from natsume.runtime.projector import Projector
 from natsume.runtime.pruner import Pruner
 from natsume.runtime.reactor import Reactor
 from natsume.runtime.reconciler import Reconciler
+from natsume.runtime.waker import Waker
 from natsume.runtime.worker import Worker
 from natsume.settings import Settings
 from natsume.unique import Uniqueness
@@ -118,6 +119,7 @@ async def working(
             broker.records,
             broker.outgoing,
             broker.leases,
+            broker.limiters,
             broker.chunks,
             broker.joins,
             broker.inquiries,
@@ -183,7 +185,8 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
         records = LedgerFeed(broker.wire)
         projector = Projector(records, ledger, lambda: broker.records_created)
         pruner = Pruner(ledger, broker.old_records, broker.now, _kept(settings))
-        runs = (reactor.run, dispatcher.run, reconciler.run, projector.run, pruner.run)
+        waker = Waker(broker.lines, broker.leases)
+        runs = (reactor.run, dispatcher.run, reconciler.run, waker.run, projector.run, pruner.run)
         duties = [asyncio.create_task(_keep(duty)) for duty in runs]
         try:
             yield

@@ -132,6 +132,14 @@ class Leases(Protocol):
         ...
 
 
+class Lines(Protocol):
+    """The lines of all locks."""
+
+    async def keys(self, count_max: int) -> list[str]:
+        """The locks that somebody waits for, any so many of them."""
+        ...
+
+
 class Inquiries(Protocol):
     """What the broker itself can say of a task."""
 
@@ -373,7 +381,7 @@ class Ledger(Protocol):
         ...
 
     async def ended(self, task_ids: Collection[str]) -> set[str]:
-        """Those of these tasks whose records the broker need not keep: they ended, and are no dead letters."""
+        """Those whose records the broker need not keep: ended, settled if dead, and read by no callback."""
         ...
 
     async def prune(self, state: State, before: float, count: int) -> int:

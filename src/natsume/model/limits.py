@@ -125,6 +125,12 @@ RESERVE_S: Final = 5.0
 REQUEST_S: Final = 60.0
 """How long a waiting writer keeps new readers out without being heard of."""
 
+WAKE_S: Final = 5.0
+"""How often a conductor looks for free locks that somebody waits for."""
+
+LINES_MAX: Final = 200
+"""Locks that a conductor looks at in one round, drawn at random where more are waited for."""
+
 FALL_BACK_AFTER_S: Final = 1.0
 """The first of a lock's line returns by itself so long after the lease before it has ended."""
 

@@ -17,6 +17,7 @@ from natsume.adapters.nats.inquiries import StreamInquiries
 from natsume.adapters.nats.leases import BUCKET, KvLeases
 from natsume.adapters.nats.letters import StreamLetters
 from natsume.adapters.nats.line import Line
+from natsume.adapters.nats.lines import StreamLines
 from natsume.adapters.nats.lock_list import LockList
 from natsume.adapters.nats.old_records import StreamOldRecords
 from natsume.adapters.nats.outgoing import StreamOutgoing
@@ -65,6 +66,7 @@ class Broker:
         self.inquiries = StreamInquiries(wire, self._records_reader, self._tasks_reader)
         self.letters = StreamLetters(self.publisher, self._records_reader, self.stream_info)
         line = Line(self.publisher, self._tasks_reader)
+        self.lines = StreamLines(self._tasks_reader, self.request)
         self.old_records = StreamOldRecords(self._records_reader, self.request)
         self.leases = KvLeases(self.publisher, self._locks_reader, self.request, line, self.now)
         self.locks = LockList(self.publisher, self._locks_reader, self._tasks_reader, self.request, self.leases, line)

@@ -21,7 +21,7 @@ RANKS: Final = tuple(f"{priority.value}{again}" for priority in Priority for aga
 
 _MODES: Final = {mode.value for mode in Mode}
 _FENCE: Final = "Nats-Expected-Last-Subject-Sequence: 0\r\nNats-Schedule: @at {}\r\nNats-Schedule-Target: {}\r\n"
-_ASKED: Final = "Natsume-Lock: {}\r\nNatsume-Lock-Mode: {} {}\r\nNatsume-Lock-Behind: {}\r\n"
+_ASKED: Final = "Natsume-Lock-Key: {}\r\nNatsume-Lock: {}\r\nNatsume-Lock-Mode: {} {}\r\nNatsume-Lock-Behind: {}\r\n"
 _WAKE: Final = (
     "Nats-Expected-Last-Subject-Sequence: {0}\r\nNats-Expected-Last-Subject-Sequence-Subject: {1}\r\n"
     "Nats-Scheduler: {1}\r\nNats-Schedule-Next: purge\r\n"
@@ -47,7 +47,7 @@ class Line:
         want = blocked.want
         name = subject.parked(want.key, rank(task), task.id, task.hop)
         head = _FENCE.format(timestamp(until), task_subject(task))
-        head += _ASKED.format(want.name, want.mode.value, want.permits, blocked.task)
+        head += _ASKED.format(want.key, want.name, want.mode.value, want.permits, blocked.task)
         try:
             await self._publisher.publish(name.encode(), head.encode() + task_headers(task), task.body)
         except BrokerError as error:
@@ -63,8 +63,8 @@ class Line:
         """Whether anybody stands in a lock's line."""
         return bool(await self._tasks.after(subject.parked_filter(key), 1, 1))
 
-    async def send(self, parked: Parked) -> None:
-        """Send a waiter back to its lane now; one that is on its way already is as good."""
+    async def send(self, parked: Parked) -> bool:
+        """Send a waiter back to its lane now; False if it is on its way already."""
         stored, waiter = parked.stored, parked.waiter
         kept = "".join(f"{name}: {value}\r\n" for name, value in stored.headers.items() if _goes_on(name))
         head = _WAKE.format(waiter.sequence, waiter.subject) + kept
@@ -73,6 +73,8 @@ class Line:
         except BrokerError as error:
             if error.code != WRONG_LAST_SEQUENCE:
                 raise
+            return False
+        return True
 
 
 def rank(task: Task) -> str:
