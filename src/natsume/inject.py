@@ -37,6 +37,10 @@ class Plan(NamedTuple):
             return Injection(plan.actor, plan.steps, plan.params, given)
         return Injection(self.actor, self.steps, self.params, given)
 
+    def gives(self, kind: type) -> bool:
+        """Whether it asks for this of what the worker itself gives."""
+        return any(step.how is How.GIVE and step.make is kind for step in self.steps)
+
     def missing(self, environ: Mapping[str, str]) -> list[str]:
         """One sentence for each environment variable that a dependency needs and nobody set."""
         needs = {(step.name, variable): None for step in self.steps for variable in step.variables}

@@ -10,8 +10,9 @@ from natsume.base_task import BaseTask
 from natsume.cli.errors import Problems
 from natsume.cli.given import ActorName, Args, Kwargs, make_task
 from natsume.cli.session import new_app, session_of
-from natsume.exceptions import BrokerError
+from natsume.exceptions import BrokerError, UsageError
 from natsume.registry import Actor, Registry
+from natsume.results import JoinResults
 from natsume.settings import Settings
 
 Debugger = Literal["none", "before", "exception"]
@@ -29,12 +30,15 @@ def call(
 ) -> None:
     """Run an actor here and now, in this process, and print its result as JSON.
 
-    Limiters are skipped, locks are taken, no record is written. Without locks it needs no broker.
+    Limiters are skipped, locks are taken, no record is written. Without locks it needs no broker. Its timeout holds
+    unless there is a debugger.
     """
     session = session_of(context)
     session.log()
     registry = Registry.load(session.settings.prefixes)
     found, task = make_task(registry, actor, args, kwargs)
+    if found.plan.gives(JoinResults):
+        raise UsageError(f"{found.name} asks for JoinResults, which only the callback of a join has; submit its group")
     missing = found.plan.missing(os.environ)
     if missing:
         raise Problems(missing, "`natsume actors check` lists them all")

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -13,7 +14,7 @@ from natsume.binding import bind
 from natsume.children import Children
 from natsume.core.delivery import Delivery
 from natsume.depends import CallbackSpawner
-from natsume.exceptions import LeaseLost, NatsumeError
+from natsume.exceptions import LeaseLost, NatsumeError, TaskTimeoutError
 from natsume.given import HeldLocks, TaskInfo
 from natsume.locks import BaseLimiter, BaseLock
 from natsume.model.lock import Blocked, Holding
@@ -90,6 +91,8 @@ class Inline:
                 if not self._run.lost:
                     raise
                 raise LeaseLost(f"{self._actor.name} was stopped: a lock of it was lost") from None
+            except TaskTimeoutError as error:
+                raise Raised(str(error)) from error
             except Exception as error:
                 raise Raised(f"{self._actor.name} raised {type(error).__name__}: {error}") from error
 
@@ -126,9 +129,22 @@ class Inline:
                 async with self._actor.plan.open(self._given()) as kwargs:
                     if debugger == "before":
                         breakpoint()  # `step` leads into execute()
-                    return await self._task.execute(**kwargs)
+                    async with self._in_time(debugger):
+                        return await self._task.execute(**kwargs)
         finally:
             self._run.running_since = None
+
+    @asynccontextmanager
+    async def _in_time(self, debugger: str) -> AsyncIterator[None]:
+        """The actor's timeout; a person at a debugger may take as long as they like."""
+        limit_s = self._actor.timeout_s if debugger == "none" else None
+        try:
+            async with asyncio.timeout(limit_s) as limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise TaskTimeoutError(f"{self._actor.name} ran longer than its timeout_s of {limit_s:g} s") from None
 
     def _given(self) -> dict[type, Any]:
         return {

@@ -121,3 +121,36 @@ def test_an_unknown_debugger_is_refused(natsume):
     ran = natsume("call", "Fail", "--debugger", "gdb")
     assert ran.code == 2
     assert "--debugger" in ran.err
+
+
+CALLED = """
+    import asyncio
+    from natsume import BaseTask, JoinResults
+
+    class Slow(BaseTask):
+        timeout_s = 0.1
+        async def execute(self):
+            await asyncio.Event().wait()
+
+    class Impatient(BaseTask):
+        timeout_s = 60
+        async def execute(self):
+            raise TimeoutError("its own")
+
+    class Callback(BaseTask):
+        async def execute(self, results: JoinResults):
+            return [one.result async for one in results]
+"""
+
+
+def test_its_timeout_holds_and_what_it_cannot_be_given_is_told(natsume, site):
+    names = ("Slow", "Impatient", "Callback")
+    points = "".join(f"{name} = called_actors:{name}\n" for name in names)
+    site.add("called_actors", CALLED, f"[natsume.tasks.called]\n{points}")
+    said = {name: natsume("call", name) for name in names}
+    assert {ran.code for ran in said.values()} == {1}
+    assert [ran.error_lines for ran in said.values()] == [
+        ["natsume: called:Slow ran longer than its timeout_s of 0.1 s"],
+        ["natsume: called:Impatient raised TimeoutError: its own"],
+        ["natsume: called:Callback asks for JoinResults, which only the callback of a join has; submit its group"],
+    ]
