@@ -2,7 +2,7 @@
 
 import msgspec
 
-from natsume.model.record import Done, Failed, Failure, Started, Submitted
+from natsume.model.record import Done, Failed, Failure, Settled, Started, Submitted
 from natsume.model.task import State
 
 encode = msgspec.json.encode
@@ -27,3 +27,9 @@ def done(task: str = "t", state: State = State.COMPLETED, attempt: int = 1, **mo
     fields = {"started_at": 90.0, "finished_at": 91.0, "lane": "normal.small", "submitted_at": 10.0} | more
     record = Done(task, "g:A", state, "n", "w2", attempt, **fields)
     return f"record.done.{record.kind}.{task}", encode(record)
+
+
+def settled(task: str = "t", *, replayed: bool = True, at: float = 95.0) -> tuple[str, bytes]:
+    message = Submitted("replay", "g:A", at, "task.normal.small.g.A", "", b"{}") if replayed else None
+    record = Settled(task, "n", "ada", "mended", at, message)
+    return f"record.settled.{record.kind}.{task}", encode(record)

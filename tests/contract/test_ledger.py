@@ -18,10 +18,10 @@ from natsume.adapters.sql.schema import attempts, comments, epochs, metadata, ta
 from natsume.core.projection import Changes, project
 from natsume.exceptions import LedgerError
 from natsume.model.ledger import Attempt, Row
-from natsume.model.record import Failure, Letter
+from natsume.model.record import Failure, Letter, child_id
 from natsume.model.task import Reason, State
 from natsume.settings import Settings
-from recorded import done, failed, started, submitted
+from recorded import done, failed, settled, started, submitted
 
 
 @pytest.fixture
@@ -131,11 +131,17 @@ async def test_ended_are_those_whose_records_may_go(ledger):
     records = [
         done("done"),
         done("dead", State.FAILED, failure=failure, letter=dead),
-        done("discarded", State.FAILED, failure=failure, discarded=True),
+        done("replayed", State.FAILED, failure=failure, letter=dead),
+        settled("replayed"),
+        done("hopeless", State.FAILED, failure=failure, discarded=True),
         submitted("open"),
+        done("member", join="fired", member=0),
+        done(child_id("fired", "callback")),
+        done("early", join="waiting", member=0),
     ]
     await ledger.project(project(records), "b", 1)
-    assert await ledger.ended(["done", "dead", "discarded", "open", "unknown"]) == {"done", "discarded"}
+    asked = ["done", "dead", "replayed", "hopeless", "open", "member", "early", "unknown"]
+    assert await ledger.ended(asked) == {"done", "replayed", "hopeless", "member"}
 
 
 async def test_pruning_takes_the_old_of_a_state_with_all_that_is_theirs(ledger, engine):

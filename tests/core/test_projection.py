@@ -9,7 +9,7 @@ from natsume.core.projection import fitted, merge, project
 from natsume.model import limits
 from natsume.model.record import Child, Failure, Letter
 from natsume.model.task import ENDED, Reason, State
-from recorded import done, failed, started, submitted
+from recorded import done, failed, settled, started, submitted
 
 encode = msgspec.json.encode
 
@@ -74,6 +74,14 @@ def test_what_cannot_be_read_is_named_and_holds_up_nothing(record):
     assert changes.rows[0].state is State.WAITING
 
 
+def test_what_was_decided_on_a_dead_letter_stands_beside_its_end():
+    end = done(state=State.DROPPED, failure=Failure("E", "no"), letter=Letter(Reason.CRASHED, "s", b"{}", ""))
+    for records in ([end, settled()], [settled(), end]):
+        row = only(*records)
+        assert (row.state, row.reason, row.actor) == (State.DROPPED, "crashed", "g:A")
+        assert (row.settled, row.settled_by, row.settled_why, row.replay) == ("replayed", "ada", "mended", "replay")
+
+
 def test_unknown_kinds_change_nothing():
     changes = project([("record.replayed.1.t", b"{}"), ("record.chunk.n-0.t", b"x"), ("other", b"")])
     assert (changes.rows, changes.attempts, changes.unread) == ([], [], [])
@@ -102,6 +110,8 @@ def histories(draw):
         failure = None if end is State.COMPLETED else Failure("E", "no")
         letter = Letter(Reason.EXHAUSTED, "s", b"{}", "h") if draw(st.booleans()) and failure else None
         records.append(done(state=end, attempt=5, failure=failure, letter=letter, waits=draw(st.integers(0, 3))))
+        if letter and draw(st.booleans()):
+            records.append(settled(replayed=draw(st.booleans())))
     return records
 
 
@@ -129,6 +139,6 @@ def test_no_state_goes_back(history, random):
         merged = new if row is None else merge(row, new)
         if row is not None:
             assert merged.step >= row.step
-            assert row.state not in ENDED or merged.state is row.state
+            assert row.finished_at is None or merged.state is row.state
             assert merged.attempts >= row.attempts
         row = merged

@@ -14,10 +14,12 @@ from msgspec.structs import replace
 
 from natsume.model import codec, limits, subject
 from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Row
-from natsume.model.record import Child, Done, Failed, Started, Submitted
+from natsume.model.record import Child, Done, Failed, Settled, Started, Submitted
 from natsume.model.task import State
 
 _END: Final = 1 << 62
+_SETTLED: Final = _END - 1
+"""Only what has ended is settled; what its end says of it stands above."""
 _TENTHS: Final = 10
 _TENTHS_MAX: Final = (1 << 36) - 1
 _ATTEMPT_MAX: Final = (1 << 24) - 1
@@ -27,6 +29,7 @@ _done = msgspec.json.Decoder(Done)
 _failed = msgspec.json.Decoder(Failed)
 _started = msgspec.json.Decoder(Started)
 _submitted = msgspec.json.Decoder(Submitted)
+_settled = msgspec.json.Decoder(Settled)
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -108,6 +111,7 @@ def _of_submitted(task_id: str, body: bytes) -> Said:
         join_id=_reference(task.join),
         member=task.member,
         trace=task.trace,
+        replay_of=_reference(task.replay_of),
         labels=_labels(task.labels),
         **_message(record.subject, record.headers, record.body),
     )
@@ -200,6 +204,7 @@ def _of_done(task_id: str, body: bytes) -> Said:
         error=failure.type[: limits.LEDGER_NAME_MAX] if failure else None,
         error_message=failure.message if failure else None,
         reason=str(letter.reason) if letter else None,
+        replay_of=_reference(record.replay_of),
         **(_message(letter.subject, letter.headers, letter.body) if letter else {}),
     )
     attempt = failure and Attempt(
@@ -240,12 +245,32 @@ def _of_child(parent: Done, child: Child) -> Row:
     )
 
 
+def _of_settled(task_id: str, body: bytes) -> Said:
+    record = _checked(_settled.decode(body), task_id)
+    at = _time(record.at)
+    row = Row(
+        record.id,
+        _SETTLED,
+        State.FAILED,
+        fitted(record.message.actor) if record.message else "",
+        at,
+        at,
+        settled=record.kind,
+        settled_at=at,
+        settled_by=fitted(record.who),
+        settled_why=record.why,
+        replay=_reference(record.replay),
+    )
+    return [row], None
+
+
 _ENDS: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.DROPPED})
 _READERS: Final[dict[str, Callable[[str, bytes], Said]]] = {
     "submitted": _of_submitted,
     "started": _of_started,
     "failed": _of_failed,
     "done": _of_done,
+    "settled": _of_settled,
 }
 
 

@@ -61,6 +61,12 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str | None = None
     error_message: str | None = None
     reason: str | None = None
+    replay_of: str | None = None
+    settled: str | None = None
+    settled_at: float | None = None
+    settled_by: str | None = None
+    settled_why: str | None = None
+    replay: str | None = None
 
 
 LATEST: Final = tuple(

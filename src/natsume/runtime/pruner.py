@@ -7,6 +7,7 @@ for the next.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Final
 
 from natsume.exceptions import BrokerError, LedgerError
@@ -16,8 +17,11 @@ from natsume.ports import Ledger, OldRecord, OldRecords
 
 _log = logging.getLogger(__name__)
 
-_KINDS: Final = ("started", "failed", "submitted", "done.effects")
-"""In this order: a task's submitted record without its end would look like one whose message was lost."""
+_KINDS: Final = ("started", "failed", "submitted", "done.effects", "settled")
+"""In this order: a task's submitted record without its end would look like one whose message was lost.
+
+A dead letter goes with what was decided on it.
+"""
 _REST_S: Final = 0.02
 
 
@@ -72,7 +76,7 @@ class Pruner:
             page = await self._records.page(kind, self._from[kind], limits.PRUNE_STEP)
             old = [record for record in page if record.sequence <= settled and record.at < horizon]
             if old:
-                ids = await self._removable(kind, old)
+                ids = await self._removable(old)
                 await self._records.purge(ids, old[-1].sequence + 1)
                 removed += len(ids)
                 self._from[kind] = old[-1].sequence + 1
@@ -82,7 +86,8 @@ class Pruner:
                 break
         return removed
 
-    async def _removable(self, kind: str, old: list[OldRecord]) -> set[str]:
-        ids = {record.task_id for record in old}
-        # What follows from an end is settled, so that its rows were committed, whatever has been pruned since.
-        return ids if kind == "done.effects" else await self._ledger.ended(ids)
+    async def _removable(self, old: list[OldRecord]) -> set[str]:
+        # What the ledger itself keeps no longer, it need not be asked about.
+        forgotten = self._now() - max(self._keep_s.values(), default=inf)
+        ended = await self._ledger.ended({record.task_id for record in old})
+        return ended | {record.task_id for record in old if record.at < forgotten}

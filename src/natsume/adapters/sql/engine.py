@@ -1,8 +1,9 @@
 """The ledger's database from its URL, and its errors as ours."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,6 @@ FILE: Final = "ledger.sqlite"
 _BUSY_MS: Final = 5000
 _PRAGMAS: Final = (
     f"PRAGMA busy_timeout = {_BUSY_MS}",
-    "PRAGMA journal_mode = WAL",
     # A record is acknowledged once its row is committed, so that the commit must survive a power cut.
     "PRAGMA synchronous = FULL",
     "PRAGMA cache_size = -65536",
@@ -73,6 +73,9 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     for pragma in _PRAGMAS:
         cursor.execute(pragma)
+    # The mode is the file's, and no busy timeout holds for changing it: who is refused here meets another who does.
+    with suppress(sqlite3.OperationalError):
+        cursor.execute("PRAGMA journal_mode = WAL")
     cursor.close()
 
 

@@ -13,8 +13,10 @@ from natsume.adapters.sql.migrating import require
 from natsume.adapters.sql.schema import attempts, comments, epochs, tasks
 from natsume.core.projection import Changes
 from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Row
+from natsume.model.record import child_id
 from natsume.model.task import ENDED, State
 
+_ENDED: Final = tasks.c.state.in_(sorted(ENDED))
 _MOMENTS: Final = frozenset(name for name in Row.__struct_fields__ if name.endswith("_at"))
 _PLAIN: Final = tuple(name for name in Row.__struct_fields__ if name not in _MOMENTS)
 
@@ -46,11 +48,16 @@ class SqlLedger:
         self._followed.add(broker)
 
     async def ended(self, task_ids: Collection[str]) -> set[str]:
-        """Those of these tasks whose records the broker need not keep: they ended, and are no dead letters."""
-        kept = and_(tasks.c.reason.is_not(None), tasks.c.discarded.is_(False))
-        wanted = select(tasks.c.id).where(tasks.c.id.in_(task_ids), tasks.c.state.in_(sorted(ENDED)), ~kept)
+        """Those whose records the broker need not keep: ended, settled if dead, and read by no callback."""
+        open_ = and_(tasks.c.reason.is_not(None), tasks.c.settled.is_(None))
+        wanted = select(tasks.c.id, tasks.c.join_id).where(tasks.c.id.in_(task_ids), _ENDED, ~open_)
         async with transaction(self._engine) as connection:
-            return set((await connection.execute(wanted)).scalars())
+            ended = {row.id: row.join_id for row in await connection.execute(wanted)}
+            # What the members of a join returned is read by its callback.
+            callbacks = {join: child_id(join, "callback") for join in ended.values() if join is not None}
+            called = select(tasks.c.id).where(tasks.c.id.in_(callbacks.values()), _ENDED)
+            over = set((await connection.execute(called)).scalars()) if callbacks else set()
+        return {task for task, join in ended.items() if join is None or callbacks[join] in over}
 
     async def prune(self, state: State, before: float, count: int) -> int:
         """Remove at most `count` tasks that ended so before this time, with all that is kept of them; how many."""
