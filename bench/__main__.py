@@ -32,6 +32,10 @@ ROWS: dict[str, list[Row]] = {
         ("commit to child p50, ms", lambda m: m["p50_ms"], "<= 3"),
         ("commit to child p99, ms", lambda m: m["p99_ms"], "<= 15"),
     ],
+    "event_latency": [
+        ("event to its task p50, ms", lambda m: m["p50_ms"], "<= 4"),
+        ("event to its task p99, ms", lambda m: m["p99_ms"], "<= 25"),
+    ],
     "due_at_once": [("2,000 due at once, last start, s", lambda m: m["last_s"], "<= 0.5")],
     "pending_memory": [("100,000 pending schedules, MB", lambda m: m["mb"], "<= 150")],
     "one_mutex": [

@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from bench.measures import percentile
 from natsume import BaseTask, CallbackSpawner
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.compose import connect, connected, working
-from natsume.model.subject import LANES
+from natsume.model.subject import EVENTS, LANES, event_consumer
 from natsume.model.task import Task
 from natsume.registry import Registry
 from natsume.settings import Settings
@@ -49,18 +49,29 @@ class HasChild(BaseTask):
         return time.perf_counter()
 
 
-REGISTRY = Registry.of_classes({f"bench:{cls.__name__}": cls for cls in (Noop, Called, Spawns, HasChild)})
+@dataclass
+class Told(BaseTask):
+    events = ("bench.told",)
+    at: float
+
+    async def execute(self) -> None:
+        Seen.started.append(time.perf_counter() - self.at)
+
+
+REGISTRY = Registry.of_classes({f"bench:{cls.__name__}": cls for cls in (Noop, Called, Spawns, HasChild, Told)})
+INSTALLED = ("natsume.cli", "conductor")
+OURS = ("bench.conductor",)
+"""The first knows the installed actors, the second ours: who dispatches events must know who takes them."""
 
 
 @asynccontextmanager
-async def conductor(url: str, **environment: str) -> AsyncIterator[None]:
+async def conductor(url: str, command: Sequence[str] = INSTALLED, **environment: str) -> AsyncIterator[None]:
     """A conductor process with a ledger of its own, from when it is ready."""
     folder = tempfile.mkdtemp(prefix="natsume-bench-")
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "natsume.cli",
-        "conductor",
+        *command,
         env={**os.environ, "NATSUME_NATS_URL": url, "NATSUME_DATA_DIR": folder, **environment},
         stderr=asyncio.subprocess.PIPE,
     )
@@ -114,6 +125,27 @@ async def child_latency(server: EmbeddedServer) -> dict[str, float]:
             waits.append(Seen.started[0] - ended)
             await asyncio.sleep(0.002)
     return {"p50_ms": percentile(waits, 50), "p99_ms": percentile(waits, 99)}
+
+
+async def event_latency(server: EmbeddedServer) -> dict[str, float]:
+    """Milliseconds from `publish` to the start of the event's task, idle."""
+    settings = Settings.read({}).at(server.url)
+    async with (
+        connect(settings=settings, registry=REGISTRY) as client,
+        connected(settings) as broker,
+        conductor(server.url, OURS),
+        working(settings, REGISTRY),
+    ):
+        name = f"$JS.API.CONSUMER.INFO.{EVENTS}.{event_consumer('bench:Told')}"
+        while b'"num_waiting":1' not in await broker.request(name, b""):
+            await asyncio.sleep(0.01)
+        Seen.started.clear()
+        for number in range(300):
+            await client.publish("bench.told", {"at": time.perf_counter()})
+            while len(Seen.started) <= number:
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.002)
+    return {"p50_ms": percentile(Seen.started, 50), "p99_ms": percentile(Seen.started, 99)}
 
 
 async def due_at_once(server: EmbeddedServer) -> dict[str, float]:
