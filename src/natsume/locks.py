@@ -11,6 +11,7 @@ from typing import ClassVar
 from natsume.exceptions import UsageError
 from natsume.lock_registry import LockedObjectType
 from natsume.model import limits, subject
+from natsume.model.limit_rule import ConcurrencyRule, RateRule
 from natsume.model.lock import Mode, Want
 
 
@@ -130,6 +131,18 @@ class BaseLimiter(BaseLock):
     kind = "limiter"
     limit: ClassVar[int | None] = None
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        try:
+            cls.class_rule()
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{cls.__name__}: {error}") from None
+
+    @classmethod
+    def class_rule(cls) -> RateRule | ConcurrencyRule | None:
+        """What the class allows, where nothing else is configured; None if it is off."""
+        return None
+
 
 class ConcurrencyLimiter(BaseLimiter):
     """At most `limit` tasks with this key run at a time; subclasses set `limit`."""
@@ -140,6 +153,11 @@ class ConcurrencyLimiter(BaseLimiter):
     def permits(self) -> int:
         """How many may run at a time."""
         return self.limit or limits.PERMITS_MAX
+
+    @classmethod
+    def class_rule(cls) -> ConcurrencyRule | None:
+        """What the class allows, where nothing else is configured; None if it is off."""
+        return None if cls.limit is None else ConcurrencyRule(cls.limit)
 
 
 class RateLimiter(BaseLimiter):
@@ -152,10 +170,15 @@ class RateLimiter(BaseLimiter):
     window_seconds: ClassVar[float] = 1.0
     burst: ClassVar[int] = 1
 
+    @classmethod
+    def class_rule(cls) -> RateRule | None:
+        """What the class allows, where nothing else is configured; None if it is off."""
+        return None if cls.limit is None else RateRule(cls.limit, cls.window_seconds, cls.burst)
+
     def __init__(self, object_type: LockedObjectType | str, key: object, *extra_keys: object, n_items: int = 1) -> None:
         super().__init__(object_type, key, *extra_keys)
-        if isinstance(n_items, bool) or not isinstance(n_items, int) or n_items < 1:
-            raise UsageError(f"{type(self).__name__}: n_items is a number from 1 on, not {n_items!r}")
+        if isinstance(n_items, bool) or not isinstance(n_items, int) or not 1 <= n_items <= limits.RATE_MAX:
+            raise UsageError(f"{type(self).__name__}: n_items is 1 to {limits.RATE_MAX}, not {n_items!r}")
         object.__setattr__(self, "n_items", n_items)
 
     n_items: int

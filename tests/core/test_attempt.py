@@ -32,6 +32,7 @@ RETRIED: Final = replace(RAISED, retry_at=NOW + 10)
 INTERRUPTED: Final = ev.Interrupted(NOW, NOW + 1)
 FAILED: Final = Failed("t", "app:Fit", 1, Failure("E", "no"), "other", NOW, NOW, NOW + 5, 1)
 DONE: Final = Done("t", "app:Fit", State.COMPLETED, "other", "other", 1, NOW, NOW)
+THROTTLED: Final = ev.Throttled(NOW, NOW + 9, {"share": NOW + 9})
 CLOSED: Final[Step] = (at.Closed(), (do.ReleaseLocks(), do.Acknowledge()))
 GIVEN_BACK: Final[Step] = (at.Closed(), (do.ReleaseLocks(), do.GiveBack()))
 
@@ -315,6 +316,62 @@ class TestCommitting:
         assert take(phase, ev.LeaseGone()) == (phase, ())
 
 
+class TestReserving:
+    LIMITED = replace(RULES, limited=True)
+    PHASE = at.Reserving(RUNNING)
+    RESERVE = (do.Reserve(),)
+
+    @pytest.mark.parametrize(
+        ("phase", "event", "run"),
+        [
+            (at.Buffered(), ev.Opened(NOW, "me"), RUNNING),
+            (at.Locking("me", suspect=False), ev.Locked(), RUNNING),
+            (at.Checking("me"), ev.LookedUp(NOW, History()), RUNNING),
+            (at.Checking("me"), ev.LookedUp(NOW, started(1, "me")), at.Running("me", 3, 1)),
+            (at.Marking("me", 2), ev.Marked(7), MARKED),
+        ],
+        ids=lambda one: type(one).__name__,
+    )
+    def test_rate_limiters_come_last(self, phase: at.Phase, event: ev.Event, run: at.Running) -> None:
+        assert take(phase, event, rules=self.LIMITED) == (at.Reserving(run), self.RESERVE)
+        assert take(at.Reserving(run), ev.Granted(), rules=self.LIMITED) == (run, (do.Execute(),))
+
+    def test_what_need_not_wait_long_is_set_aside_without_its_locks(self) -> None:
+        grants = {"share": NOW + 0.7}
+        result = take(self.PHASE, ev.Throttled(NOW, NOW + 0.7, grants))
+        assert result == (at.SetAside(), (do.ReleaseLocks(), do.SetAside(grants)))
+
+    @pytest.mark.parametrize(
+        "event", [THROTTLED, replace(THROTTLED, until=NOW + 0.1, room=False)], ids=["far", "no room"]
+    )
+    def test_else_it_goes_away_without_its_locks_and_returns_before_its_place(self, event: ev.Throttled) -> None:
+        result = take(self.PHASE, event, delivery(replace(TASK, waits=1)))
+        task, due = armed(result)
+        assert result[1][0] == do.ReleaseLocks()
+        assert (task.grants, task.hop, task.attempt, task.waits) == (event.grants, 1, 1, 2)
+        assert task.waiting_since == NOW
+        assert due == max(NOW, event.until - 0.5)
+
+    def test_a_start_that_was_marked_and_did_not_come_is_no_crash(self) -> None:
+        for event in (THROTTLED, replace(THROTTLED, until=NOW)):
+            _, (unmark, *_rest) = take(at.Reserving(MARKED), event)
+            assert isinstance(unmark, do.Unmark)
+            assert (unmark.record.crashes, unmark.expected) == (1, 7)
+
+    def test_who_is_too_late_or_has_no_answer_asks_anew(self) -> None:
+        assert take(self.PHASE, ev.Uncertain()) == (self.PHASE, self.RESERVE)
+        assert take(RUNNING, ev.GrantVoid()) == (self.PHASE, self.RESERVE)
+
+    def test_no_other_attempt_uses_its_places(self) -> None:
+        task = replace(TASK, grants={"share": NOW})
+        successors = [
+            armed(take(at.Failing(FAILED, RUNNING), ev.Written(), delivery(task)))[0],
+            armed(take(RUNNING, ev.Snoozed(NOW), delivery(task)))[0],
+            parked(take(at.Locking("me", suspect=False), BLOCKED, delivery(task)))[0],
+        ]
+        assert [one.grants for one in successors] == [None, None, None]
+
+
 class TestFailing:
     PHASE = at.Failing(FAILED, RUNNING)
 
@@ -351,12 +408,12 @@ def test_a_copy_is_acknowledged_when_its_successor_stands(phase: at.Phase, again
 _PHASES: Final = {type(p): p for p in (
     at.Buffered(), at.Locking("me", suspect=True), at.Checking("me"), at.Isolating("me"), at.Marking("me", 1), RUNNING,
     at.Committing(DONE), at.Failing(FAILED, RUNNING), at.Arming(TASK, NOW), at.Forwarding(TASK), at.Closed(),
-    at.Skipping("me", "late"), at.Parking(TASK, BLOCKED.blocked, NOW),
+    at.Reserving(RUNNING), at.SetAside(), at.Skipping("me", "late"), at.Parking(TASK, BLOCKED.blocked, NOW),
 )}  # fmt: skip
 _EVENTS: Final = {type(e): e for e in (
     ev.Opened(NOW, "me"), ev.Locked(), BLOCKED, ev.LookedUp(NOW, History()), ev.Isolated(), ev.Marked(1),
     ev.MarkRefused(), RETURNED, RAISED, ev.Snoozed(NOW), INTERRUPTED, ev.LeaseGone(), ev.Written(),
-    ev.Overtaken(FAILED), ev.Uncertain(),
+    ev.Overtaken(FAILED), ev.Uncertain(), ev.Granted(), THROTTLED, ev.GrantVoid(),
 )}  # fmt: skip
 
 
@@ -369,7 +426,7 @@ def test_a_pair_that_cannot_be_asserts() -> None:
 
 
 def test_nothing_happens_after_the_close() -> None:
-    assert not any(phase is at.Closed for phase, _ in TABLE)
+    assert not any(phase in {at.Closed, at.SetAside} for phase, _ in TABLE)
 
 
 @pytest.mark.parametrize(

@@ -164,5 +164,5 @@ def test_a_share_has_a_name_of_its_own() -> None:
 def test_a_rule_that_means_nothing_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="not"):
         RateRule(**wrong)
-    with pytest.raises(ValueError, match="at a time"):
+    with pytest.raises(ValueError, match="1 to 500"):
         ConcurrencyRule(0)

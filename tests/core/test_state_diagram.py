@@ -39,7 +39,13 @@ _LOST: Final = replace(_RUN, lost=True)
 _DELIVERIES: Final = [Delivery(_TASK, b"", 1, delivered) for delivered in (1, 2)] + [
     Delivery(_TICK, b"", 1, stored_at=99.0)
 ]
-_RULE_SETS: Final = [_RULES, _SKIPS, replace(_RULES, lane=_OTHER), replace(_RULES, drop_on_shutdown=True)]
+_RULE_SETS: Final = [
+    _RULES,
+    _SKIPS,
+    replace(_RULES, lane=_OTHER),
+    replace(_RULES, drop_on_shutdown=True),
+    replace(_RULES, limited=True),
+]
 _PHASES: Final[list[at.Phase]] = [
     at.Buffered(),
     at.Locking("me", suspect=False),
@@ -49,6 +55,8 @@ _PHASES: Final[list[at.Phase]] = [
     at.Skipping("me", "late"),
     at.Isolating("me"),
     at.Marking("me", 1),
+    at.Reserving(_RUN),
+    at.SetAside(),
     _RUN,
     _LOST,
     at.Committing(_DONE, _RUN),
@@ -77,6 +85,10 @@ _EVENTS: Final[list[ev.Event]] = [
     ev.Isolated(),
     ev.Marked(1),
     ev.MarkRefused(),
+    ev.Granted(),
+    ev.Throttled(0.0, 0.1, {}),
+    ev.Throttled(0.0, 9.0, {}),
+    ev.GrantVoid(),
     ev.Returned(0.0, 0.0, b"null"),
     ev.Raised(0.0, 0.0, Failure("E", "no")),
     ev.Raised(0.0, 0.0, Failure("E", "no"), retry_at=1.0),

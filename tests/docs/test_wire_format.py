@@ -78,7 +78,19 @@ def test_what_is_written_is_read():
         "replay_of": "q",
     }
     task = codec.Task(
-        "i", actor or "", lane, b"{}", 2, 1, 1, 1, submitted_at=5.0, tracked=True, labels={"a": "b"}, **known
+        "i",
+        actor or "",
+        lane,
+        b"{}",
+        2,
+        1,
+        1,
+        1,
+        submitted_at=5.0,
+        tracked=True,
+        labels={"a": "b"},
+        grants={"x": 1.5},
+        **known,
     )
     envelope = codec.decode(lane, actor, "derived", b"NATS/1.0\r\n%b\r\n" % codec.task_headers(task), b"{}")
     assert (envelope.task, envelope.fault) == (task, None)

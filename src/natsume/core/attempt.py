@@ -15,7 +15,7 @@ from natsume.core import events as ev
 from natsume.core import outcome, tick
 from natsume.core import phases as at
 from natsume.core.delivery import Delivery, Rules, may_have_started
-from natsume.model.limits import UNKNOWN_OFFERS_MAX
+from natsume.model.limits import HOLD_LEAD_S, HOLD_S, UNKNOWN_OFFERS_MAX
 from natsume.model.record import Done
 from natsume.model.task import Fault, Reason, Task
 
@@ -26,6 +26,7 @@ _CLOSE: Final[Step] = (at.Closed(), (do.ReleaseLocks(), do.Acknowledge()))
 _EXECUTE: Final = (do.Execute(),)
 _LOOK_UP: Final = (do.LookUp(),)
 _TAKE_LOCKS: Final = (do.TakeLocks(),)
+_RESERVE: Final = (do.Reserve(),)
 
 TABLE: Final[dict[tuple[type[at.Phase], type[ev.Event]], Rule]] = {}
 
@@ -63,7 +64,7 @@ def _opened(_: at.Buffered, delivery: Delivery, rules: Rules, event: ev.Opened) 
         return at.Locking(event.nonce, event.suspect), _TAKE_LOCKS
     if event.suspect:
         return at.Checking(event.nonce), _LOOK_UP
-    return at.Running(event.nonce), _EXECUTE
+    return _start(at.Running(event.nonce), rules)
 
 
 def _faulty(delivery: Delivery, rules: Rules, event: ev.Opened, fault: Fault) -> Step:
@@ -75,11 +76,11 @@ def _faulty(delivery: Delivery, rules: Rules, event: ev.Opened, fault: Fault) ->
 
 
 @_row(at.Locking, ev.Locked)
-def _locked(phase: at.Locking, _d: Delivery, _r: Rules, _e: ev.Locked) -> Step:
+def _locked(phase: at.Locking, _d: Delivery, rules: Rules, _e: ev.Locked) -> Step:
     """The records are asked under the lock, so that the answer cannot age."""
     if phase.suspect:
         return at.Checking(phase.nonce), _LOOK_UP
-    return at.Running(phase.nonce), _EXECUTE
+    return _start(at.Running(phase.nonce), rules)
 
 
 @_row(at.Locking, ev.LockRefused)
@@ -122,7 +123,7 @@ def _looked_up(phase: at.Checking, delivery: Delivery, rules: Rules, event: ev.L
         return _arm(outcome.next_attempt(delivery.task, history.failed), history.failed.next_at)
     started = history.started
     if started is not None and started.nonce == phase.nonce:
-        return at.Running(phase.nonce, history.started_seq, started.crashes), _EXECUTE
+        return _start(at.Running(phase.nonce, history.started_seq, started.crashes), rules)
     stood_for = tick.covered(delivery.task, rules.ticks, event.ran, event.at) if started is None else None
     if stood_for is not None:
         return _commit(outcome.skipped(delivery, rules.worker, phase.nonce, stood_for, event.at))
@@ -134,7 +135,7 @@ def _looked_up(phase: at.Checking, delivery: Delivery, rules: Rules, event: ev.L
         return at.Isolating(phase.nonce), (do.Isolate(),)
     if crashes or may_have_started(delivery):
         return _mark(phase, delivery, rules, event)
-    return at.Running(phase.nonce), _EXECUTE
+    return _start(at.Running(phase.nonce), rules)
 
 
 def _mark(phase: at.Checking, delivery: Delivery, rules: Rules, event: ev.LookedUp) -> Step:
@@ -151,9 +152,9 @@ def _isolated(phase: at.Isolating, _d: Delivery, _r: Rules, _e: ev.Isolated) -> 
 
 
 @_row(at.Marking, ev.Marked)
-def _marked(phase: at.Marking, _d: Delivery, _r: Rules, event: ev.Marked) -> Step:
+def _marked(phase: at.Marking, _d: Delivery, rules: Rules, event: ev.Marked) -> Step:
     """A worker that dies from here on has left its mark."""
-    return at.Running(phase.nonce, event.sequence, phase.crashes), _EXECUTE
+    return _start(at.Running(phase.nonce, event.sequence, phase.crashes), rules)
 
 
 @_row(at.Marking, ev.MarkRefused)
@@ -162,6 +163,39 @@ def _marked(phase: at.Marking, _d: Delivery, _r: Rules, event: ev.Marked) -> Ste
 def _look_again(phase: at.Marking | at.Checking, _d: Delivery, _r: Rules, _e: ev.Event) -> Step:
     """Another copy started meanwhile, or the answer is missing: the records know."""
     return at.Checking(phase.nonce, phase.alone), _LOOK_UP
+
+
+def _start(run: at.Running, rules: Rules) -> Step:
+    """Rate limiters come last: whatever else keeps a task from running burns no quota."""
+    return (at.Reserving(run), _RESERVE) if rules.limited else (run, _EXECUTE)
+
+
+@_row(at.Reserving, ev.Granted)
+def _granted(phase: at.Reserving, _d: Delivery, _r: Rules, _e: ev.Granted) -> Step:
+    """Now it starts."""
+    return phase.run, _EXECUTE
+
+
+@_row(at.Reserving, ev.Throttled)
+def _throttled(phase: at.Reserving, delivery: Delivery, rules: Rules, event: ev.Throttled) -> Step:
+    """It waits without slot and locks: in hand if its place is near, else as a schedule till shortly before."""
+    let_go = (*_unmark(phase.run, delivery, rules, event.at), do.ReleaseLocks())
+    if event.room and event.until - event.at < HOLD_S:
+        return at.SetAside(), (*let_go, do.SetAside(event.grants))
+    phase_after, effects = _arm(outcome.throttled(delivery.task, event), max(event.at, event.until - HOLD_LEAD_S))
+    return phase_after, let_go + effects
+
+
+@_row(at.Reserving, ev.Uncertain)
+def _reserve_uncertain(phase: at.Reserving, _d: Delivery, _r: Rules, _e: ev.Uncertain) -> Step:
+    """A place that was given and not told is lost: too few starts are allowed, too many are not."""
+    return phase, _RESERVE
+
+
+@_row(at.Running, ev.GrantVoid)
+def _grant_void(phase: at.Running, _d: Delivery, _r: Rules, _e: ev.GrantVoid) -> Step:
+    """It asks anew."""
+    return at.Reserving(phase), _RESERVE
 
 
 @_row(at.Running, ev.LeaseGone)

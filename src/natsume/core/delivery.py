@@ -10,7 +10,8 @@ from natsume.model.task import Fault, Task
 class Delivery(msgspec.Struct):
     """A task in a worker's hands; `sequence` is its place in TASKS, `delivered` the server's count.
 
-    `token` is how the broker wants it acknowledged; a redelivery of the same message renews it.
+    `token` is how the broker wants it acknowledged; a redelivery of the same message renews it. `grants` are its
+    unused places under rate limiters: in hand it waits for the last of them.
     """
 
     task: Task
@@ -23,10 +24,14 @@ class Delivery(msgspec.Struct):
     headers: bytes = b""
     subject: str = ""
     stored_at: float = 0.0
+    grants: dict[str, float] | None = None
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What an actor and the settings say about its deliveries; times in seconds."""
+    """What an actor and the settings say about its deliveries; times in seconds.
+
+    `limited` where the task at hand needs places under rate limiters.
+    """
 
     actor: str
     lane: Lane
@@ -36,6 +41,7 @@ class Rules(msgspec.Struct, frozen=True):
     ack_wait_s: float = 30.0
     worker: str = ""
     ticks: TickRules = TickRules()
+    limited: bool = False
 
 
 def is_suspect(delivery: Delivery, boot_mark: int) -> bool:

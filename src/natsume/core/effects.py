@@ -33,8 +33,18 @@ class Unmark(msgspec.Struct, frozen=True):
     expected: int
 
 
+class Reserve(msgspec.Struct, frozen=True):
+    """Get it a place under each of its rate limiters. Reports Granted or Throttled."""
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    """Keep the delivery in hand and out of its slot until its places, then open it anew. Reports nothing."""
+
+    grants: dict[str, float]
+
+
 class Execute(msgspec.Struct, frozen=True):
-    """Run the actor. Reports Returned, Raised, Snoozed or Interrupted."""
+    """Run the actor. Reports Returned, Raised, Snoozed, Interrupted or GrantVoid."""
 
 
 class Interrupt(msgspec.Struct, frozen=True):
@@ -92,6 +102,8 @@ Effect = (
     | Isolate
     | Mark
     | Unmark
+    | Reserve
+    | SetAside
     | Execute
     | Interrupt
     | Commit

@@ -56,6 +56,23 @@ class MarkRefused(msgspec.Struct, frozen=True):
     """Another copy recorded a start meanwhile."""
 
 
+class Granted(msgspec.Struct, frozen=True):
+    """Its places under all its rate limiters have come."""
+
+
+class Throttled(msgspec.Struct, frozen=True):
+    """Its places come later, the last of them at `until`; `room` tells whether it may wait in hand."""
+
+    at: float
+    until: float
+    grants: dict[str, float]
+    room: bool = True
+
+
+class GrantVoid(msgspec.Struct, frozen=True):
+    """A place had passed before the actor could start."""
+
+
 class Returned(msgspec.Struct, frozen=True):
     """The actor returned; `result` is encoded."""
 
@@ -117,6 +134,9 @@ Event = (
     | Isolated
     | Marked
     | MarkRefused
+    | Granted
+    | Throttled
+    | GrantVoid
     | Returned
     | Raised
     | Snoozed

@@ -11,13 +11,13 @@ the burst is one lump that cannot be split: then its items stand in the place of
 Times are nanoseconds of the broker's clock inside, so that sums are exact, and Unix seconds outside.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from natsume.model import limits
-from natsume.model.limit_rule import RateRule
+from natsume.model.limit_rule import RateRule, Share
 
 _NS: Final = 1_000_000_000
 
@@ -49,6 +49,17 @@ def lateness_s(rule: RateRule) -> float:
 def usable_s(rule: RateRule) -> float:
     """The part of the lateness that a worker uses; the rest is for what the clocks of two workers differ."""
     return lateness_s(rule) * limits.GRANT_USED_SHARE
+
+
+def lacking(shares: Sequence[Share], grants: Mapping[str, float], at: float, *, ahead: bool = False) -> list[Share]:
+    """The shares without a place that is good at a time; at one `ahead` it must leave time to start in."""
+    part = 0.5 if ahead else 1.0
+    return [share for share in shares if grants.get(share.name, 0.0) + usable_s(share.rule) * part < at]
+
+
+def unused(grants: Mapping[str, float], started_at: float) -> dict[str, float]:
+    """The places that a start at this time, of whatever copy of the task, has not used."""
+    return {name: at for name, at in grants.items() if at > started_at}
 
 
 def reserve(quota: Quota, asked: Sequence[Asked], now: float) -> tuple[list[float | None], Quota]:

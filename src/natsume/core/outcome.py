@@ -5,7 +5,7 @@ from zlib import crc32
 import msgspec
 
 from natsume.core.delivery import Delivery, Rules
-from natsume.core.events import Raised, Returned
+from natsume.core.events import Raised, Returned, Throttled
 from natsume.model import limits
 from natsume.model.codec import task_headers, task_subject
 from natsume.model.lock import Blocked
@@ -129,14 +129,25 @@ def next_attempt(task: Task, failed: Failed) -> Task:
     be refused there would be taken for being armed already.
     """
     return msgspec.structs.replace(
-        task, attempt=failed.attempt + 1, hop=max(failed.next_hop, task.hop + 1), waits=0, offers=0, waiting_since=None
+        task,
+        attempt=failed.attempt + 1,
+        hop=max(failed.next_hop, task.hop + 1),
+        waits=0,
+        offers=0,
+        waiting_since=None,
+        grants=None,
     )
 
 
 def parked(task: Task, at: float) -> Task:
     """The task that waits for a lock, since its first refusal."""
     since = task.waiting_since if task.waiting_since is not None else at
-    return msgspec.structs.replace(task, hop=task.hop + 1, waits=task.waits + 1, waiting_since=since)
+    return msgspec.structs.replace(task, hop=task.hop + 1, waits=task.waits + 1, waiting_since=since, grants=None)
+
+
+def throttled(task: Task, event: Throttled) -> Task:
+    """The task that returns for its places under its rate limiters."""
+    return msgspec.structs.replace(parked(task, event.at), grants=event.grants or None)
 
 
 def falls_back_at(task: Task, blocked: Blocked, at: float) -> float:
@@ -153,7 +164,7 @@ def falls_back_at(task: Task, blocked: Blocked, at: float) -> float:
 
 def waiting(task: Task) -> Task:
     """The task that comes back when its other copy may have ended."""
-    return msgspec.structs.replace(task, hop=task.hop + 1, waits=task.waits + 1)
+    return msgspec.structs.replace(task, hop=task.hop + 1, waits=task.waits + 1, grants=None)
 
 
 def wait_s(task: Task) -> float:
@@ -187,7 +198,7 @@ def moved(task: Task, lane: Lane) -> Task:
 
 def snoozed(task: Task) -> Task:
     """The task that asked to run again later."""
-    return msgspec.structs.replace(task, hop=task.hop + 1)
+    return msgspec.structs.replace(task, hop=task.hop + 1, grants=None)
 
 
 def start(task: Task, worker: str, at: float, nonce: str, crashes: int) -> Started:

@@ -55,6 +55,16 @@ class Running(msgspec.Struct, frozen=True):
     lost: bool = False
 
 
+class Reserving(msgspec.Struct, frozen=True):
+    """Places under its rate limiters are being asked for; `run` is how it is to run then."""
+
+    run: Running
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    """In hand until its places under rate limiters come; then it is opened anew."""
+
+
 class Committing(msgspec.Struct, frozen=True):
     """The done record is being written; `run` is how it ran, None if it did not."""
 
@@ -101,6 +111,8 @@ Phase = (
     | Skipping
     | Isolating
     | Marking
+    | Reserving
+    | SetAside
     | Running
     | Committing
     | Failing

@@ -47,6 +47,7 @@ _TIME_END: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 """A time outside could not be written again, and its task never be armed."""
 _IDS: Final = {"parent", "root", "join", "after", "claim", "replay_of"}
 _labels = msgspec.json.Decoder(dict[str, str])
+_grants = msgspec.json.Decoder(dict[str, float])
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -78,6 +79,8 @@ def task_headers(task: Task, *, resent: bool = False) -> bytes:
     texts = [(name, getattr(task, field)) for name, field in _TEXTS.items()]
     if task.waiting_since is not None:
         head += _LINE % (b"Natsume-Waiting-Since", timestamp(task.waiting_since).encode())
+    if task.grants:
+        head += _LINE % (b"Natsume-Grants", msgspec.json.encode(task.grants))
     if task.member is not None:
         head += b"Natsume-Member: %d\r\n" % task.member
     lines = [_LINE % (_SHOWN[name], clean(text, name.decode()).encode()) for name, text in texts if text is not None]
@@ -87,7 +90,8 @@ def task_headers(task: Task, *, resent: bool = False) -> bytes:
 
 def _is_plain(task: Task) -> bool:
     family = task.parent or task.root or task.join or task.after or task.claim or task.replay_of
-    return not (family or task.owner or task.tenant or task.labels or task.trace or task.schedule or task.waiting_since)
+    told = task.owner or task.tenant or task.labels or task.trace
+    return not (family or told or task.schedule or task.waiting_since or task.grants)
 
 
 @lru_cache(maxsize=256)
@@ -190,6 +194,16 @@ def _read_labels(known: dict[str, object], _name: bytes, value: bytes) -> None:
     known["labels"] = labels
 
 
+def _read_grants(known: dict[str, object], _name: bytes, value: bytes) -> None:
+    try:
+        grants = _grants.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise ValueError("natsume-grants must be a JSON object of times in Unix seconds") from None
+    if len(grants) > limits.RATES_MAX or not all(0 <= at < _TIME_END for at in grants.values()):
+        raise ValueError(f"natsume-grants may hold {limits.RATES_MAX} times before the year 9999")
+    known["grants"] = grants
+
+
 def _read_schema(_known: dict[str, object], _name: bytes, value: bytes) -> None:
     if value.decode("ascii", "replace") != SCHEMA:
         raise ValueError(f"natsume-schema must be {SCHEMA}: a newer worker is needed for this message")
@@ -204,6 +218,7 @@ _READERS = {
     b"natsume-schema": _read_schema,
     b"natsume-tracked": _read_tracked,
     b"natsume-labels": _read_labels,
+    b"natsume-grants": _read_grants,
     **dict.fromkeys(_TIMES, _read_time),
     **dict.fromkeys(_COUNTS, _read_count),
     **dict.fromkeys(_TEXTS, _read_text),

@@ -21,12 +21,10 @@ class RateRule(msgspec.Struct, frozen=True):
     version: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.limit <= limits.RATE_MAX:
-            raise ValueError(f"limit is 1 to {limits.RATE_MAX} starts a window, not {self.limit}")
+        _check("limit", self.limit, limits.RATE_MAX)
+        _check("burst", self.burst, limits.RATE_MAX)
         if not limits.WINDOW_MIN_S <= self.window_s <= limits.CONFIGURED_S_MAX:
-            raise ValueError(f"a window is {limits.WINDOW_MIN_S:g} s to a year, not {self.window_s:g} s")
-        if not 1 <= self.burst <= limits.RATE_MAX:
-            raise ValueError(f"burst is 1 to {limits.RATE_MAX} starts, not {self.burst}")
+            raise ValueError(f"a window is {limits.WINDOW_MIN_S:g} s to a year, not {self.window_s!r}")
 
 
 class ConcurrencyRule(msgspec.Struct, frozen=True):
@@ -35,8 +33,7 @@ class ConcurrencyRule(msgspec.Struct, frozen=True):
     limit: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.limit <= limits.PERMITS_MAX:
-            raise ValueError(f"limit is 1 to {limits.PERMITS_MAX} tasks at a time, not {self.limit}")
+        _check("limit", self.limit, limits.PERMITS_MAX)
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -55,3 +52,8 @@ class Share(msgspec.Struct, frozen=True):
 @lru_cache(maxsize=1024)
 def _name(key: str, items: int, version: int) -> str:
     return hashlib.blake2b(f"{key} {items} {version}".encode(), digest_size=8).hexdigest()
+
+
+def _check(name: str, value: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ValueError(f"{name} is a number from 1 to {most}, not {value!r}")

@@ -15,7 +15,8 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `attempt` counts tries, `hop` publishes of this task (never reused, so that schedules do not
     collide), `waits` refused locks, `offers` how often no worker knew the actor. `schedule` is that of a tick,
-    `waiting_since` when it first was refused what it waits for.
+    `waiting_since` when it first was refused what it waits for, `grants` the times of its places under rate
+    limiters.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     labels: dict[str, str] | None = None
     schedule: str | None = None
     waiting_since: float | None = None
+    grants: dict[str, float] | None = None
 
 
 class Reason(StrEnum):

@@ -1,6 +1,7 @@
 """What a worker has in hand: pulled by priority, started when a slot is free, each id once at a time."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,13 +15,20 @@ from natsume.model.subject import Lane
 from natsume.ports import Deliveries
 
 _RATE_EVERY_S: Final = 0.1
+_GRAIN_S: Final = 0.0005
 
 
 class Intake:
     """Buffers deliveries by lane and hands them to `start` in strict priority."""
 
-    def __init__(self, lanes: tuple[Lane, ...], concurrency: int, start: Callable[[Delivery], None]) -> None:
-        """`lanes` stand from most to least urgent."""
+    def __init__(
+        self,
+        lanes: tuple[Lane, ...],
+        concurrency: int,
+        start: Callable[[Delivery], None],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`lanes` stand from most to least urgent; `now` is the clock of the deliveries' grants."""
         self.in_hand: dict[str, Delivery] = {}
         self.running = 0
         self._lanes = lanes
@@ -28,6 +36,8 @@ class Intake:
         self._start = start
         self._buffers: tuple[deque[tuple[Delivery, float]], ...] = tuple(deque() for _ in lanes)
         self._index = {lane: number for number, lane in enumerate(lanes)}
+        self._now = now
+        self._aside: dict[str, tuple[Delivery, asyncio.TimerHandle]] = {}
         self._followers: dict[str, list[Delivery]] = {}
         self._asking = False
         self._flowing = [False] * len(lanes)
@@ -49,6 +59,11 @@ class Intake:
     def buffered(self) -> int:
         """Deliveries in hand that have not started."""
         return sum(map(len, self._buffers))
+
+    @property
+    def set_aside(self) -> int:
+        """Deliveries in hand whose places under rate limiters have not come."""
+        return len(self._aside)
 
     def arrived(self, delivery: Delivery) -> None:
         """Take a delivery in. One that is in hand already gets the new token, or waits for the first."""
@@ -74,6 +89,8 @@ class Intake:
         deliveries = self._deliveries
         if deliveries is None or not self._open or self._isolating or self._isolated:
             return
+        if len(self._aside) >= limits.HELD_MAX:
+            return
         allowance = self._concurrency - self.running + pick.ahead(self._concurrency, self._ended_per_s)
         outstanding = [deliveries.outstanding(lane) for lane in self._lanes]
         wanted = pick.pulls(allowance - self.buffered, outstanding, self._flowing)
@@ -88,7 +105,12 @@ class Intake:
         self._ended += 1
         if self._isolated is delivery:
             self._isolated = None
-        self._let_go(delivery)
+        if delivery.grants is None:
+            self._let_go(delivery)
+        elif self._open:
+            self._buffer(delivery)
+        else:
+            self._give_back(delivery)
         self._grant()
         self.room()
 
@@ -101,33 +123,56 @@ class Intake:
 
     def doubt(self) -> None:
         """Make suspects of all that has not started: the broker may have brought it to others meanwhile."""
-        for buffer in self._buffers:
-            for delivery, _ in buffer:
-                delivery.resent = True
+        for delivery in self._not_started():
+            delivery.resent = True
 
     def close(self) -> list[Delivery]:
         """Start nothing more; what had not started."""
         self._open = False
         if self._timer is not None:
             self._timer.cancel()
-        waiting = [delivery for buffer in self._buffers for delivery, _ in buffer]
+        waiting = self._not_started()
+        for delivery in waiting:
+            del self.in_hand[delivery.task.id]
         waiting.extend(follower for group in self._followers.values() for follower in group)
         for buffer in self._buffers:
-            for delivery, _ in buffer:
-                del self.in_hand[delivery.task.id]
             buffer.clear()
+        for _, timer in self._aside.values():
+            timer.cancel()
+        self._aside.clear()
         self._followers.clear()
         for _, turn in self._isolating:
             turn.cancel()
         self._isolating.clear()
         return waiting
 
+    def _not_started(self) -> list[Delivery]:
+        waiting = [delivery for buffer in self._buffers for delivery, _ in buffer]
+        return waiting + [delivery for delivery, _ in self._aside.values()]
+
     def _buffer(self, delivery: Delivery) -> None:
         number = self._index[delivery.task.lane]
         self.in_hand[delivery.task.id] = delivery
         self._flowing[number] = True
-        self._buffers[number].append((delivery, self._loop.time()))
+        if delivery.grants is None or not self._wait(delivery):
+            self._buffers[number].append((delivery, self._loop.time()))
         self.room()
+
+    def _wait(self, delivery: Delivery) -> bool:
+        """Set a delivery aside until its places come, if that is soon; it then stands before all others of its lane."""
+        left_s = max((delivery.grants or {}).values(), default=0.0) - self._now()
+        waits = 0 < left_s <= limits.HOLD_S and len(self._aside) < limits.HELD_MAX
+        if waits:
+            # A timer may be early by the grain of the loop's clock: then it waits for the rest.
+            timer = self._loop.call_later(left_s + _GRAIN_S, self._return, delivery)
+            self._aside[delivery.task.id] = (delivery, timer)
+        return waits
+
+    def _return(self, delivery: Delivery) -> None:
+        del self._aside[delivery.task.id]
+        if not self._wait(delivery):
+            self._buffers[self._index[delivery.task.lane]].appendleft((delivery, self._loop.time()))
+            self.room()
 
     def _fill(self) -> None:
         for buffer in self._buffers:
@@ -164,11 +209,13 @@ class Intake:
         self.room()
 
     def _give_back_old(self) -> None:
-        assert self._deliveries is not None
         since = self._loop.time() - limits.BUFFER_PATIENCE_S
         for buffer in self._buffers:
             while buffer and buffer[0][1] < since:
-                delivery, _ = buffer.popleft()
-                with suppress(Disconnected):  # then the broker brings it back by itself
-                    self._deliveries.give_back(delivery)
-                self._let_go(delivery)
+                self._give_back(buffer.popleft()[0])
+
+    def _give_back(self, delivery: Delivery) -> None:
+        assert self._deliveries is not None
+        with suppress(Disconnected):  # then the broker brings it back by itself
+            self._deliveries.give_back(delivery)
+        self._let_go(delivery)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from natsume.children import Children
 from natsume.core import events as ev
 from natsume.core import tick
@@ -14,6 +16,7 @@ from natsume.model.limits import ARGUMENTS_MAX
 from natsume.model.task import Fault, Reason
 from natsume.registry import Actor, Registry
 from natsume.results import JoinResults
+from natsume.runtime.limiting import RuleOf, rule_of, wanted
 from natsume.runtime.run import Run
 from natsume.settings import Settings
 
@@ -37,6 +40,7 @@ class Opening:
         boot_mark: Callable[[], int],
         overrides: Override = as_it_is,
         stale: Callable[[float], bool] = lambda _age_s: False,
+        rule: RuleOf = rule_of,
     ) -> None:
         """`stale` tells whether this process stood still so long that others may have its deliveries."""
         self._registry = registry
@@ -45,6 +49,7 @@ class Opening:
         self._boot_mark = boot_mark
         self._overrides = overrides
         self._stale = stale
+        self._rule = rule
         self._rules: dict[str, Rules] = {}
 
     def opened(self, run: Run) -> ev.Opened:
@@ -58,11 +63,25 @@ class Opening:
         else:
             actor = run.actor = self._overrides(actor, delivery.task.tenant)
             run.rules = self._rules_of(actor)
-            fault = fault or _read_arguments(run, actor) or _read_locks(run, actor)
+            fault = fault or _read_arguments(run, actor) or self._read_locks(run, actor)
         stale = self._stale(self._settings.ack_wait_s / 2)
         suspect = stale or is_suspect(delivery, self._boot_mark())
         not_before = tick.starts_at(delivery.task, run.rules.ticks) if delivery.task.schedule else 0.0
-        return ev.Opened(self._now(), run.nonce, suspect, bool(run.locks), fault, not_before)
+        return ev.Opened(self._now(), run.nonce, suspect, bool(run.wants), fault, not_before)
+
+    def _read_locks(self, run: Run, actor: Actor) -> Fault | None:
+        if not actor.needs_locks:
+            return None
+        tenant = run.delivery.task.tenant
+        try:
+            run.wants, run.shares = wanted(run.task.execution_locks, lambda one: self._rule(one, actor, tenant))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the actor's own code, made of nothing but the arguments
+            return Fault(Reason.INVALID_ARGUMENTS, f"its execution_locks failed: {type(error).__name__}: {error}")
+        if run.shares:
+            run.rules = replace(run.rules, limited=True)
+            names = {share.name for share in run.shares}
+            run.grants = {name: at for name, at in run.grants.items() if name in names}
+        return None
 
     def _rules_of(self, actor: Actor) -> Rules:
         rules = self._rules.get(actor.name)
@@ -135,15 +154,4 @@ def _read_arguments(run: Run, actor: Actor) -> Fault | None:
         return Fault(Reason.UNPARSABLE, str(error))
     except (ArgumentsError, SystemExit) as error:
         return Fault(Reason.INVALID_ARGUMENTS, str(error))
-    return None
-
-
-def _read_locks(run: Run, actor: Actor) -> Fault | None:
-    if not actor.needs_locks:
-        return None
-    try:
-        # One order for all tasks, so that they cannot wait for each other in a circle.
-        run.locks = sorted(set(run.task.execution_locks))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the actor's own code, made of nothing but the arguments
-        return Fault(Reason.INVALID_ARGUMENTS, f"its execution_locks failed: {type(error).__name__}: {error}")
     return None

@@ -10,17 +10,18 @@ from typing import Any, Final
 from natsume.children import Children
 from natsume.core import effects as do
 from natsume.core import events as ev
-from natsume.core import outcome
+from natsume.core import gcra, outcome
 from natsume.core.attempt import step
 from natsume.core.phases import Running
 from natsume.exceptions import BrokerError
-from natsume.locks import BaseLock
-from natsume.model.lock import Blocked, Holding
-from natsume.ports import Chunks, Deliveries, Inquiries, Joins, Leases, Outgoing, Records, Ticks
+from natsume.model import limits
+from natsume.model.lock import Blocked, Holding, Want
+from natsume.ports import Chunks, Deliveries, Inquiries, Joins, Leases, Limiters, Outgoing, Records, Ticks
 from natsume.registry import Registry
 from natsume.results import JoinResults
 from natsume.runtime.execute import execute
 from natsume.runtime.intake import Intake
+from natsume.runtime.limiting import Limiting, RuleOf, rule_of
 from natsume.runtime.lookups import Lookups
 from natsume.runtime.opening import Opening, Override, as_it_is, given
 from natsume.runtime.run import Run
@@ -49,6 +50,7 @@ class Ports:
         records: Records,
         outgoing: Outgoing,
         leases: Leases,
+        limiters: Limiters,
         chunks: Chunks,
         joins: Joins,
         inquiries: Inquiries,
@@ -56,10 +58,12 @@ class Ports:
         now: Callable[[], float],
         boot_mark: Callable[[], int],
         overrides: Override = as_it_is,
+        rule: RuleOf = rule_of,
     ) -> None:
         self.records = records
         self.outgoing = outgoing
         self.leases = leases
+        self.limiters = limiters
         self.chunks = chunks
         self.joins = joins
         self.inquiries = inquiries
@@ -67,6 +71,7 @@ class Ports:
         self.now = now
         self.boot_mark = boot_mark
         self.overrides = overrides
+        self.rule = rule
         self.deliveries: Deliveries
 
 
@@ -76,10 +81,13 @@ class Performer:
     def __init__(self, ports: Ports, registry: Registry, settings: Settings, intake: Intake, watch: Watch) -> None:
         self._ports = ports
         self._registry = registry
-        self._opening = Opening(registry, settings, ports.now, ports.boot_mark, ports.overrides, watch.is_stale)
+        self._opening = Opening(
+            registry, settings, ports.now, ports.boot_mark, ports.overrides, watch.is_stale, ports.rule
+        )
         self._intake = intake
         self._watch = watch
         self._lookups = Lookups(ports.records)
+        self._limiting = Limiting(ports.limiters, ports.now, lambda: intake.set_aside < limits.HELD_MAX)
         self._ticking = Ticking(ports.ticks, ports.now)
         self._notes: set[asyncio.Task[None]] = set()
         self._carry: dict[type, Carry] = {
@@ -88,6 +96,8 @@ class Performer:
             do.Isolate: self._isolate,
             do.Mark: self._mark,
             do.Unmark: self._unmark,
+            do.Reserve: self._reserve,
+            do.SetAside: self._set_aside,
             do.Execute: self._execute,
             do.Commit: self._commit,
             do.RecordFailure: self._record_failure,
@@ -158,8 +168,8 @@ class Performer:
 
     async def _take_locks(self, run: Run, _: do.TakeLocks) -> ev.Event:
         refused: Blocked | None = None
-        for lock in run.locks:
-            blocked = await self._take(run, lock)
+        for want in run.wants:
+            blocked = await self._take(run, want)
             refused = refused or blocked
             if refused is not None and not run.delivery.task.waits:
                 break
@@ -169,11 +179,11 @@ class Performer:
         await self._release_locks(run, do.ReleaseLocks())
         return ev.LockRefused(self._ports.now(), refused)
 
-    async def _take(self, run: Run, lock: BaseLock) -> Blocked | None:
+    async def _take(self, run: Run, want: Want) -> Blocked | None:
         task = run.delivery.task
         since = task.waiting_since if task.waiting_since is not None else self._ports.now()
         holding = Holding(run.nonce, task.id, since, worker=run.rules.worker, owner=task.owner)
-        lease = await self._ports.leases.acquire(lock.want, holding, waited=task.waits > 0)
+        lease = await self._ports.leases.acquire(want, holding, waited=task.waits > 0)
         if isinstance(lease, Blocked):
             return lease
         run.leases.append(lease)
@@ -183,6 +193,8 @@ class Performer:
     async def _look_up(self, run: Run, _: do.LookUp) -> ev.Event:
         task = run.delivery.task
         history = await self._lookups.look_up(task.id, task.attempt)
+        if history.started is not None:
+            run.grants = gcra.unused(run.grants, history.started.at)
         ran = await self._ticking.ran(task) if task.schedule is not None else None
         return ev.LookedUp(self._ports.now(), history, ran)
 
@@ -198,16 +210,24 @@ class Performer:
     async def _unmark(self, _run: Run, effect: do.Unmark) -> None:
         await self._ports.records.start(effect.record, effect.expected)
 
+    async def _reserve(self, run: Run, _: do.Reserve) -> ev.Event:
+        return await self._limiting.reserve(run)
+
+    async def _set_aside(self, run: Run, effect: do.SetAside) -> None:
+        run.delivery.grants = effect.grants
+
     async def _execute(self, run: Run, _: do.Execute) -> ev.Event:
         run.check_leases(time.monotonic())
         if run.lost:
             run.lease_gone()
             return ev.Interrupted(self._ports.now(), self._ports.now())
-        if run.delivery.task.tracked and not run.noted:
-            self.note(run)
         task = run.delivery.task
         if task.schedule is not None:
             await self._ticking.starts(task)
+        if self._limiting.void(run):
+            return ev.GrantVoid()
+        if task.tracked and not run.noted:
+            self.note(run)
         write_chunk = partial(self._ports.chunks.write, task.id, run.nonce)
         children = Children(self._registry, task, self._submit_child, write_chunk)
         results = JoinResults(task.after, self._ports.joins, self._ports.inquiries)

@@ -7,7 +7,8 @@ from natsume.core import phases
 from natsume.core.attempt import step
 from natsume.core.delivery import Delivery, Rules
 from natsume.core.events import LeaseGone
-from natsume.locks import BaseLock
+from natsume.model.limit_rule import Share
+from natsume.model.lock import Want
 from natsume.ports import Lease
 from natsume.registry import Actor
 
@@ -19,17 +20,19 @@ class Run:
         "actor",
         "delivery",
         "driver",
+        "grants",
         "interrupted_by",
         "leases",
-        "locks",
         "lost",
         "nonce",
         "noted",
         "phase",
         "rules",
         "running_since",
+        "shares",
         "started_at",
         "task",
+        "wants",
     )
 
     def __init__(self, delivery: Delivery, nonce: str) -> None:
@@ -40,7 +43,10 @@ class Run:
         self.actor: Actor | None = None
         self.task: Any = None
         self.leases: list[Lease] = []
-        self.locks: list[BaseLock] = []
+        self.wants: list[Want] = []
+        self.shares: list[Share] = []
+        self.grants = delivery.grants or {}
+        delivery.grants = None
         self.lost = False
         self.noted = False
         self.started_at = 0.0

@@ -50,7 +50,7 @@ class Worker:
         self._settings = settings
         self._lanes = lanes_of(size)
         self._loop = asyncio.get_running_loop()
-        self.intake = Intake(self._lanes, concurrency, self._start)
+        self.intake = Intake(self._lanes, concurrency, self._start, ports.now)
         self.watch = Watch(self.intake.in_hand, self._loop)
         self._performer = Performer(ports, registry, settings, self.intake, self.watch)
         self._nonce = os.urandom(6).hex()

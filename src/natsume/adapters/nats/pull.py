@@ -81,5 +81,7 @@ class Pulls:
             headers or b"",
             text,
             stamp / 1e9,
+            # What was delivered before may have used them.
+            task.grants if delivered == 1 else None,
         )
         self._arrived(delivery)
