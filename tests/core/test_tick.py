@@ -186,6 +186,15 @@ class TestSuccessor:
         assert entry.due == first + timedelta(seconds=expected)
         assert (entry.key, entry.generation, entry.target) == (KEY, 5.5, "task.x")
 
+    def test_a_chain_that_stood_still_for_long_begins_anew_where_its_window_does(self) -> None:
+        task = replace(TICK, id=KEY.tick(DUE), schedule=IntervalSeconds(7).text)
+        rules, away_s = replace(ALL, window_s=600.0), 30 * 86_400.0
+        entry = tick.successor(task, self.headers(KEY.subject(DUE)), "task.x", rules, DUE.timestamp() + away_s)
+        assert entry is not None
+        assert entry.due is not None
+        late_s = DUE.timestamp() + away_s - entry.due.timestamp()
+        assert 600 - 7 <= late_s <= 600
+
     def test_a_rule_that_ends_has_none(self) -> None:
         task = replace(TICK, schedule=RRuleSchedule("FREQ=DAILY;COUNT=1", DUE).text)
         assert tick.successor(task, self.headers(KEY.subject(DUE)), "task.x", ONCE, NOW) is None

@@ -134,15 +134,18 @@ def covered(task: Task, rules: TickRules, ran: tuple[str, float] | None, now: fl
 
 
 def successor(task: Task, headers: bytes, target: str, rules: TickRules, now: float) -> Entry | None:
-    """The next occurrence of a schedule that the server cannot repeat, to be armed before this one runs."""
+    """The next occurrence of a schedule that the server cannot repeat, to be armed before this one runs.
+
+    A chain that stood still leaves out what need not be made up: under ALL, what is older than its window.
+    """
     try:
         key, due = parse_subject(codec.header(headers, b"nats-scheduler"))
         schedule = parse(task.schedule or "")
         generation = float(codec.header(headers, b"natsume-generation") or 0)
         if due is None or schedule.server_text is not None:
             return None
-        after = due if rules.catch_up is CatchUp.ALL else max(due, datetime.fromtimestamp(now, UTC))
-        upcoming = schedule.next_after(after)
+        wanted_since = now - rules.window_s if rules.catch_up is CatchUp.ALL else now
+        upcoming = schedule.next_after(max(due, datetime.fromtimestamp(wanted_since, UTC)))
     except (ValueError, OverflowError, UsageError):
         return None
     if upcoming is None:

@@ -64,6 +64,34 @@ class PerVo(PeriodicVoAwareBaseTask):
 
 
 @dataclass
+class PerVoRule(PeriodicVoAwareBaseTask):
+    """Armed occurrence by occurrence, with a child."""
+
+    default_schedule = RRuleSchedule("FREQ=SECONDLY;INTERVAL=2")
+
+    async def execute(self, info: TaskInfo):
+        return [self.vo, info.tenant, await Plain(self.vo).schedule()]
+
+
+@dataclass
+class RuleAll(PeriodicBaseTask):
+    default_schedule = RRuleSchedule("FREQ=SECONDLY;INTERVAL=2")
+    catch_up = CatchUp.ALL
+
+    async def execute(self):
+        return None
+
+
+@dataclass
+class RuleSkip(PeriodicBaseTask):
+    default_schedule = RRuleSchedule("FREQ=SECONDLY;INTERVAL=2")
+    catch_up = CatchUp.SKIP
+
+    async def execute(self):
+        return None
+
+
+@dataclass
 class Long(PeriodicBaseTask):
     """Runs until it is told to end."""
 
@@ -119,4 +147,7 @@ class Plain(BaseTask):
         return self.text
 
 
-ALL = {f"t:{cls.__name__}": cls for cls in (Beat, Odd, Rule, Disabled, PerVo, EachOne, OnlyFresh, Plain)}
+ALL = {
+    f"t:{cls.__name__}": cls
+    for cls in (Beat, Odd, Rule, RuleAll, RuleSkip, Disabled, PerVo, PerVoRule, EachOne, OnlyFresh, Plain)
+}

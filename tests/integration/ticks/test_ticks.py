@@ -3,8 +3,10 @@
 import asyncio
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
+from natsume.compose import conducting
 from natsume.core.reconcile import Put, Remove
 from natsume.core.tick import identified
 from natsume.model.codec import decode
@@ -13,7 +15,7 @@ from natsume.model.subject import ready
 from natsume.model.tick import Mark, ScheduleKey
 from natsume.registry import Registry
 from natsume.tasks_file import parse
-from natsume.testing import until
+from natsume.testing import task_done, until
 
 from . import actors
 from .conftest import gaps
@@ -93,6 +95,43 @@ async def test_each_vo_has_its_ticks(reconciler, natsume_worker, ticks):
         done = await until(lambda vo=vo: ticks(ScheduleKey("t:PerVo", vo=vo)))
         first = next(iter(done.values()))
         assert (bytes(first.result), first.tenant) == (f'"{vo}"'.encode(), vo)
+
+
+async def test_a_vo_ticks_task_is_the_vos_and_so_are_its_children(
+    reconciler, natsume_worker, natsume_broker, natsume_client, natsume_settings, natsume_registry, ticks
+):
+    async with conducting(natsume_settings, Registry.of_classes({"t:Plain": actors.Plain})):
+        conductor = reconciler("t:PerVoRule")
+        conductor.configure(applied("vos: [lhcb.org, dteam]"))
+        await conductor.once()
+        for vo in ("lhcb.org", "dteam"):
+            key = ScheduleKey("t:PerVoRule", vo=vo)
+            done = next(iter((await until(lambda key=key: ticks(key))).values()))
+            result_vo, task_tenant, child = msgspec.json.decode(done.result)
+            assert (result_vo, task_tenant, done.tenant) == (vo, vo, vo)
+            assert (await task_done(natsume_client, child)).tenant == vo
+
+
+@pytest.mark.parametrize("name", ["t:Rule", "t:RuleSkip", "t:RuleAll"])
+async def test_a_chain_that_stood_still_goes_on_as_its_policy_says(
+    reconciler, natsume_broker, natsume_start_worker, ticks, name
+):
+    """Neither a worker nor a conductor was there: one occurrence waits in its lane, the next is not armed."""
+    conductor = reconciler(name)
+    await conductor.once()
+    key = ScheduleKey(name)
+    first = (await natsume_broker.schedules.present())[0].entry.due.timestamp()
+    await until(natsume_broker.now, lambda now: now > first + 7, within_s=15)
+    assert await natsume_broker.schedules.present() == []
+    back = natsume_broker.now()
+    await natsume_start_worker()
+    ran = await until(lambda: ticks(key), lambda found: found and max(found) > back)
+    due = list(ran)
+    assert due[0] == first
+    missed = [time for time in due[1:] if time < back - 2]
+    # At the instant of the return an occurrence may be due as well.
+    assert missed == ([first + 2, first + 4] if name == "t:RuleAll" else [])
+    assert all((time - first) % 2 == 0 for time in due)
 
 
 async def test_an_old_worker_undoes_nothing(reconciler, natsume_broker):
