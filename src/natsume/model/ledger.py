@@ -86,3 +86,46 @@ class Attempt(msgspec.Struct, frozen=True):
     started_at: float
     failed_at: float
     next_at: float | None = None
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Which tasks to list: all fields given must hold, of a field's values any one.
+
+    None is any value, an empty tuple none at all (the field is not set). `*` in a value of `ids`, `actors`, `owners` or
+    `workers` stands for any text. `after` is exclusive, `before` too; times are Unix seconds.
+    """
+
+    ids: tuple[str, ...] | None = None
+    states: tuple[State, ...] | None = None
+    actors: tuple[str, ...] | None = None
+    owners: tuple[str, ...] | None = None
+    tenants: tuple[str, ...] | None = None
+    workers: tuple[str, ...] | None = None
+    parents: tuple[str, ...] | None = None
+    roots: tuple[str, ...] | None = None
+    joins: tuple[str, ...] | None = None
+    reasons: tuple[str, ...] | None = None
+    enqueued_after: float | None = None
+    enqueued_before: float | None = None
+    started_after: float | None = None
+    started_before: float | None = None
+    finished_after: float | None = None
+    finished_before: float | None = None
+    heartbeat_after: float | None = None
+    heartbeat_before: float | None = None
+    cancel_requested: bool | None = None
+    consumed: bool | None = None
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a page of a list, newest first, ended; the next one begins there."""
+
+    enqueued_at: float
+    id: str
+
+
+class Account(msgspec.Struct, frozen=True):
+    """All that the ledger knows of one task."""
+
+    row: Row
+    attempts: tuple[Attempt, ...]
