@@ -127,8 +127,8 @@ class Leases(Protocol):
         """Let a task wait in the lock's line, unless its hop does already; it returns by itself then."""
         ...
 
-    async def wake(self, key: str) -> float | None:
-        """Give the free places of a lock to the first of its line; when to look again, None if nobody waits."""
+    async def wake(self, key: str, *, given_up_by: str | None = None) -> None:
+        """Give the free places of a lock, and what is kept for a task that gives it up, to the first of its line."""
         ...
 
 

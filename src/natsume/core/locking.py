@@ -10,7 +10,7 @@ from zlib import crc32
 
 import msgspec
 
-from natsume.model.limits import FALL_BACK_AFTER_S, READERS_MAX, REQUEST_S
+from natsume.model.limits import READERS_MAX, REQUEST_S
 from natsume.model.lock import Entry, Hold, Holding, Mode, Waiter, Want
 
 WRITER = "w"
@@ -32,10 +32,13 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """The place that a waiter gets: reserved, so that it is woken, or requested."""
+    """The place that a waiter gets: reserved, so that it is woken, or requested.
+
+    Without a place it has one already, and whoever gave it may have died before waking it.
+    """
 
     waiter: Waiter
-    place: Place
+    place: Place | None
     hold: Hold = Hold.RESERVED
 
 
@@ -112,21 +115,21 @@ def handed_over(entry: Entry, mode: Mode, line: Sequence[Waiter]) -> Grant | Non
 
 def grants(entries: Sequence[Entry], line: Sequence[Waiter], now: float) -> list[Grant]:
     """The places that the first of the line get, in their order; nobody overtakes one that gets none."""
-    if not line:
-        return []
+    placed = {entry.holding.task: entry.holding.hold for entry in entries if entry.holding.hold is not Hold.REQUESTED}
+    forgotten = [Grant(one, None) for one in line if placed.get(one.task) is Hold.RESERVED]
+    line = [one for one in line if one.task not in placed]  # it was read before the entries: who has a place has left
+    if forgotten or not line:
+        return forgotten
     if line[0].mode is Mode.PERMIT:
         return _grant_permits(entries, line)
     return _grant_reading_and_writing(entries, line, now)
 
 
-def look_again_at(entries: Sequence[Entry]) -> float | None:
-    """When the line is to be looked at again, should nobody wake it; None where only a release by hand helps."""
-    return min((_stands_until(entry) for entry in entries if entry.ends_at is not None), default=None)
-
-
-def _stands_until(entry: Entry) -> float:
-    assert entry.ends_at is not None
-    return entry.ends_at - (REQUEST_S / 2 if entry.holding.hold is Hold.REQUESTED else -FALL_BACK_AFTER_S)
+def kept(entries: Sequence[Entry], task: str, *, but: Place | None = None) -> list[Entry]:
+    """What is reserved or requested for a task that does not take it; `but` is what it takes."""
+    slot = but.slot if but is not None else None
+    own = (entry for entry in entries if entry.holding.task == task and entry.slot != slot)
+    return [entry for entry in own if entry.holding.hold is not Hold.HELD]
 
 
 def _grant_permits(entries: Sequence[Entry], line: Sequence[Waiter]) -> list[Grant]:
@@ -172,6 +175,7 @@ def _grant_beside(writer: Entry, readers: int, line: Sequence[Waiter], place: Pl
 
 
 def _entry_of(grant: Grant) -> Entry:
+    assert grant.place is not None
     return Entry(grant.place.slot, 0, Holding("", grant.waiter.task, 0.0, hold=grant.hold))
 
 

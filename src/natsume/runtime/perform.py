@@ -169,11 +169,12 @@ class Performer:
     async def _take_locks(self, run: Run, _: do.TakeLocks) -> ev.Event:
         refused: Blocked | None = None
         for want in run.wants:
-            blocked = await self._take(run, want)
-            refused = refused or blocked
-            if refused is not None and not run.delivery.task.waits:
-                break
-            # What has waited may have a later lock reserved: it takes that too, so as to give it back.
+            if refused is None:
+                refused = await self._take(run, want)
+            elif run.delivery.task.waits:
+                # What has waited may have a later lock reserved. It must not hold that while it lacks an earlier
+                # one, not for a moment: tasks would refuse each other for ever.
+                await self._ports.leases.wake(want.key, given_up_by=run.delivery.task.id)
         if refused is None:
             return _LOCKED
         await self._release_locks(run, do.ReleaseLocks())

@@ -6,7 +6,7 @@ A release hands over or deletes the very revision that is held, so it cannot end
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -59,14 +59,18 @@ class KvLeases:
         # Whoever waited has a place reserved; for others it is worth a try before the entries are read.
         place = None if waited else locking.first_try(want, holding.task)
         behind: Entry | None = None
+        entries: list[Entry] = []
         for _ in range(_TRIES):
             began = time.monotonic()
             ttl_s = None if want.manual else want.ttl_s
             revision = await self._write(want.key, place, holding, ttl_s) if place is not None else None
             if place is not None and revision is not None:
+                if locking.kept(entries, holding.task, but=place):  # two that left woke it, each with its own permit
+                    await self.wake(want.key, given_up_by=holding.task)
                 until = float("inf") if want.manual else began + want.ttl_s
                 return Lease(want, place.slot, holding, revision, revision, until, waited)
-            choice = locking.take(want, await self.entries(want.key), asker)
+            entries = await self.entries(want.key)
+            choice = locking.take(want, entries, asker)
             if isinstance(choice, Place):
                 place = choice
                 continue
@@ -90,8 +94,8 @@ class KvLeases:
     async def release(self, lease: Lease) -> None:
         """Hand the place to who is next, or give it back; does nothing if it is lost."""
         key = lease.want.key
-        entry = Entry(lease.slot, lease.revision, lease.holding)
-        if await self._hand_over(key, entry, lease):
+        entry = await self._hand_over(Entry(lease.slot, lease.revision, lease.holding), lease)
+        if entry is None:
             return
         if not await self._delete(entry.revision):
             # A renewal may have been on its way: what stands is given back if it is still this holder's.
@@ -109,43 +113,64 @@ class KvLeases:
         if isinstance(locking.take(want, await self.entries(want.key), asker), Place):
             await self.wake(want.key)
 
-    async def wake(self, key: str) -> float | None:
-        """Give the free places of a lock to the first of its line; when to look again, None if nobody waits."""
+    async def wake(self, key: str, *, given_up_by: str | None = None) -> None:
+        """Give the free places of a lock, and what is kept for a task that gives it up, to the first of its line."""
+        if given_up_by is not None:
+            for entry in locking.kept(await self.entries(key), given_up_by):
+                await self._delete(entry.revision)
         while await self._line.waits(key):
             line = await self._line.first(key, _AT_ONCE)
             entries = await self.entries(key)
             given = locking.grants(entries, [parked.waiter for parked in line], self._now())
             if not given:
-                return locking.look_again_at(entries)
+                return
             for grant in given:
-                if not await self._give(key, grant, line):
+                if not await self._give(key, grant, _parked(grant, line)):
                     break  # the lock has changed meanwhile: what stands now decides
-        return None
 
     async def entries(self, key: str) -> list[Entry]:
         """Who has a place in a lock."""
         return [entry for stored in await self._reader.last([kv(BUCKET, f"{key}.*")]) if (entry := entry_of(stored))]
 
-    async def _hand_over(self, key: str, entry: Entry, lease: Lease) -> bool:
+    async def _hand_over(self, entry: Entry, lease: Lease) -> Entry | None:
+        """Reserve the leaving place for the first of the line and send that; the entry where nobody takes it."""
+        key = lease.want.key
         if not lease.waited and not await self._line.waits(key):
-            return False
-        line = await self._line.first(key, 1)
-        grant = locking.handed_over(entry, lease.want.mode, [parked.waiter for parked in line])
-        return grant is not None and await self._give(key, grant, line)
+            return entry
+        while True:
+            line = await self._line.first(key, 1)
+            grant = locking.handed_over(entry, lease.want.mode, [parked.waiter for parked in line])
+            if grant is None:
+                return entry
+            revision = await self._reserve(key, grant, _parked(grant, line))
+            if revision is None:
+                return entry
+            if await self._line.send(_parked(grant, line)):
+                return None
+            # Another has woken that one meanwhile, with another permit: this place is for the next.
+            entry = replace(entry, revision=revision)
 
-    async def _give(self, key: str, grant: Grant, line: list[Parked]) -> bool:
-        """Reserve a place and send its waiter to it; False if the place is not as it was seen."""
+    async def _give(self, key: str, grant: Grant, parked: Parked) -> bool:
+        """Reserve a place and send its waiter to it; False if the place or the line is not as it was seen."""
+        revision = 0
+        if grant.place is not None:
+            reserved = await self._reserve(key, grant, parked)
+            if reserved is None:
+                return False
+            revision = reserved
+        if grant.hold is not Hold.RESERVED or await self._line.send(parked):
+            return True
+        if revision:
+            await self._delete(revision)
+        return False
+
+    async def _reserve(self, key: str, grant: Grant, parked: Parked) -> int | None:
+        assert grant.place is not None
         waiter = grant.waiter
-        parked = next(one for one in line if one.waiter is waiter)
         name = parked.stored.headers.get("Natsume-Lock", "")
         holding = Holding("", waiter.task, waiter.since, name, hold=grant.hold)
-        reserved = grant.hold is Hold.RESERVED
-        ttl_s = limits.RESERVE_S if reserved else limits.REQUEST_S
-        if await self._write(key, grant.place, holding, ttl_s) is None:
-            return False
-        if reserved:
-            await self._line.send(parked)
-        return True
+        ttl_s = limits.RESERVE_S if grant.hold is Hold.RESERVED else limits.REQUEST_S
+        return await self._write(key, grant.place, holding, ttl_s)
 
     async def _ask_for(self, want: Want, place: Place, holding: Holding) -> bool:
         asked = replace(holding, holder="", name=want.name, hold=Hold.REQUESTED)
@@ -176,6 +201,10 @@ class KvLeases:
     async def _delete(self, revision: int) -> bool:
         answer = await self._request(_DELETE, b'{"seq":%d,"no_erase":true}' % revision)
         return b'"success":true' in answer.replace(b" ", b"")
+
+
+def _parked(grant: Grant, line: Sequence[Parked]) -> Parked:
+    return next(one for one in line if one.waiter is grant.waiter)
 
 
 def entry_of(stored: Stored) -> Entry | None:

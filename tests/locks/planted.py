@@ -1,0 +1,58 @@
+"""Bugs planted on purpose in how locks are written: each must break a law, or the laws see nothing."""
+
+from typing import Final
+
+from natsume.adapters.nats.leases import KvLeases
+from natsume.core.locking import Place
+from natsume.model.lock import Blocked, Holding
+from natsume.model.task import Task
+from natsume.ports import Lease
+
+
+class RenewsWithoutTtl(KvLeases):
+    async def renew(self, lease: Lease) -> bool:
+        revision = await self._write(lease.want.key, Place(lease.slot, lease.revision), lease.holding, None)
+        lease.revision = revision or lease.revision
+        return revision is not None
+
+
+class ReleasesWhatStands(KvLeases):
+    async def release(self, lease: Lease) -> None:
+        for entry in await self.entries(lease.want.key):
+            if entry.slot == lease.slot:
+                await self._delete(entry.revision)
+        await self.wake(lease.want.key)
+
+
+class LooksAtNobodyAfterTheDelete(KvLeases):
+    async def release(self, lease: Lease) -> None:
+        await self._delete(lease.revision)
+
+
+class LooksNotAgainAfterParking(KvLeases):
+    async def park(self, task: Task, blocked: Blocked, until: float) -> None:
+        await self._line.park(task, blocked, until)
+
+
+class FencesTheSlotAlone(KvLeases):
+    async def _write(self, key: str, place: Place, holding: Holding, ttl_s: float | None) -> int | None:
+        if place.whole:
+            standing = [entry.revision for entry in await self.entries(key) if entry.slot == place.slot]
+            place = Place(place.slot, standing[0] if standing else 0)
+        return await super()._write(key, place, holding, ttl_s)
+
+
+class FencesNothing(KvLeases):
+    async def _write(self, key: str, place: Place, holding: Holding, ttl_s: float | None) -> int | None:
+        standing = [entry.revision for entry in await self.entries(key) if entry.slot == place.slot]
+        return await super()._write(key, Place(place.slot, standing[0] if standing else 0), holding, ttl_s)
+
+
+BUGS: Final = (
+    RenewsWithoutTtl,
+    ReleasesWhatStands,
+    LooksAtNobodyAfterTheDelete,
+    LooksNotAgainAfterParking,
+    FencesTheSlotAlone,
+    FencesNothing,
+)
