@@ -26,6 +26,8 @@ class BaseTask:
     dlq_eligible: ClassVar[bool] = False
     timeout_s: ClassVar[float] = 3600.0
     drop_on_shutdown: ClassVar[bool] = False
+    wait_limit_s: ClassVar[float | None] = None
+    on_wait_limit: ClassVar[str] = "dead_letter"
     events: ClassVar[tuple[str, ...]] = ()
     events_from: ClassVar[str] = "now"
     unique: ClassVar[Unique | None] = None

@@ -1,12 +1,16 @@
-"""What is wrong with what a task class declares beside its fields and `execute`: the events it takes."""
+"""What is wrong with what a task class declares beside its fields and `execute`: the events it takes, its waits."""
 
 import inspect
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, Final
 
 from natsume.base_task import BaseTask, field_names
 from natsume.model.event import is_pattern, meet, without_covered
+from natsume.model.limits import CONFIGURED_S_MAX
+
+ON_WAIT_LIMIT: Final = ("dead_letter", "drop")
+"""What becomes of a task that has waited as long as its actor allows."""
 
 
 def declared(cls: type[BaseTask], name: str) -> Any:
@@ -16,7 +20,17 @@ def declared(cls: type[BaseTask], name: str) -> Any:
 
 def declaration_flaws(cls: type[BaseTask]) -> Iterator[str]:
     """A sentence for each flaw."""
+    yield from _flaws_of_waiting(cls)
     yield from _flaws_of_events(cls)
+
+
+def _flaws_of_waiting(cls: type[BaseTask]) -> Iterator[str]:
+    limit: object = declared(cls, "wait_limit_s")
+    number = isinstance(limit, int | float) and not isinstance(limit, bool)
+    if limit is not None and not (number and 0 < limit <= CONFIGURED_S_MAX):  # type: ignore[operator]  # a number
+        yield f"{cls.__name__}.wait_limit_s is {limit!r}: set it to a number of seconds above 0, or None"
+    if declared(cls, "on_wait_limit") not in ON_WAIT_LIMIT:
+        yield f'{cls.__name__}.on_wait_limit is {cls.on_wait_limit!r}: set it to "dead_letter" or "drop"'
 
 
 def _flaws_of_events(cls: type[BaseTask]) -> Iterator[str]:

@@ -39,6 +39,8 @@ class Actor:
     drop_on_shutdown: bool
     plan: Plan
     needs_locks: bool
+    wait_limit_s: float | None = None
+    on_wait_limit: str = "dead_letter"
     periodic: Periodic | None = None
     events: tuple[str, ...] = ()
     events_from: str = "now"
@@ -129,6 +131,8 @@ def make_actor(name: str, cls: Any) -> Actor:
         drop_on_shutdown=bool(cls.drop_on_shutdown),
         plan=make_plan(name, cls.execute),
         needs_locks=cls.execution_locks is not BaseTask.execution_locks,
+        wait_limit_s=declared(cls, "wait_limit_s"),
+        on_wait_limit=declared(cls, "on_wait_limit"),
         periodic=periodic_of(cls),
         events=tuple(declared(cls, "events")),
         events_from=declared(cls, "events_from"),

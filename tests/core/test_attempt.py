@@ -408,7 +408,8 @@ def test_a_copy_is_acknowledged_when_its_successor_stands(phase: at.Phase, again
 _PHASES: Final = {type(p): p for p in (
     at.Buffered(), at.Locking("me", suspect=True), at.Checking("me"), at.Isolating("me"), at.Marking("me", 1), RUNNING,
     at.Committing(DONE), at.Failing(FAILED, RUNNING), at.Arming(TASK, NOW), at.Forwarding(TASK), at.Closed(),
-    at.Reserving(RUNNING), at.SetAside(), at.Skipping("me", "late"), at.Parking(TASK, BLOCKED.blocked, NOW),
+    at.Reserving(RUNNING), at.SetAside(), at.Skipping("me", "late"), at.Expiring("me", BLOCKED.blocked),
+    at.Parking(TASK, BLOCKED.blocked, NOW),
 )}  # fmt: skip
 _EVENTS: Final = {type(e): e for e in (
     ev.Opened(NOW, "me"), ev.Locked(), BLOCKED, ev.LookedUp(NOW, History()), ev.Isolated(), ev.Marked(1),

@@ -37,13 +37,14 @@ _RUN: Final = at.Running("me", mark=1, crashes=1)
 _LOST: Final = replace(_RUN, lost=True)
 
 _DELIVERIES: Final = [Delivery(_TASK, b"", 1, delivered) for delivered in (1, 2)] + [
-    Delivery(_TICK, b"", 1, stored_at=99.0)
+    Delivery(replace(_TASK, waiting_since=-9.0), b"", 1),
+    Delivery(_TICK, b"", 1, stored_at=99.0),
 ]
 _RULE_SETS: Final = [
     _RULES,
     _SKIPS,
     replace(_RULES, lane=_OTHER),
-    replace(_RULES, drop_on_shutdown=True),
+    replace(_RULES, drop_on_shutdown=True, wait_limit_s=1.0),
     replace(_RULES, limited=True),
 ]
 _PHASES: Final[list[at.Phase]] = [
@@ -53,6 +54,7 @@ _PHASES: Final[list[at.Phase]] = [
     at.Checking("me"),
     at.Checking("me", alone=True),
     at.Skipping("me", "late"),
+    at.Expiring("me", _BLOCKED),
     at.Isolating("me"),
     at.Marking("me", 1),
     at.Reserving(_RUN),
@@ -72,6 +74,7 @@ _EVENTS: Final[list[ev.Event]] = [
     ev.Opened(0.0, "me"),
     ev.Opened(0.0, "me", suspect=True),
     ev.Opened(0.0, "me", locks=True),
+    ev.Opened(0.0, "me", struck=_BLOCKED),
     ev.Opened(0.0, "me", fault=Fault(Reason.UNPARSABLE, "no")),
     ev.Opened(0.0, "me", fault=Fault(Reason.UNKNOWN_ACTOR, "no")),
     ev.Locked(),

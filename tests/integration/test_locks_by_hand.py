@@ -47,9 +47,19 @@ class Long(BaseTask):
         await asyncio.Event().wait()
 
 
+@dataclass
+class Impatient(Locked):
+    wait_limit_s = 1.5
+
+
+@dataclass
+class Careless(Impatient):
+    on_wait_limit = "drop"
+
+
 @pytest.fixture
 def natsume_registry():
-    return {"t:Locked": Locked, "t:Urgent": Urgent, "t:Long": Long}
+    return {f"t:{cls.__name__}": cls for cls in (Locked, Urgent, Long, Impatient, Careless)}
 
 
 @pytest.fixture
@@ -205,3 +215,17 @@ async def test_readers_and_writers_are_told_apart(natsume_broker, told):
         ("reader", "shared", "held"),
         ("writer", "exclusive", "requested"),
     ]
+
+
+async def test_who_waits_too_long_becomes_a_dead_letter_or_is_dropped(
+    natsume_broker, natsume_client, natsume_worker, told
+):
+    await taken(natsume_broker, MutexLock("job", "7"))
+    patient = await natsume_client.submit(Locked("7"))
+    tokens = [await natsume_client.submit(cls("7")) for cls in (Impatient, Careless)]
+    letter, dropped = [await task_done(natsume_client, token) for token in tokens]
+    assert (letter.state, letter.letter.reason) == (State.FAILED, "expired")
+    assert "s for mutex:job:7, which task holder has" in letter.failure.message
+    assert (dropped.state, dropped.letter, dropped.failure.type) == (State.DROPPED, None, "Expired")
+    assert [row["reason"] for row in await told("dead", "ls")] == ["expired"]
+    assert (await told("tasks", "show", patient))["state"] == "WAITING"

@@ -13,7 +13,7 @@ from natsume.model.record import Failure
 
 from .laws import Laws, Witness
 from .scenario import Actor
-from .world import Lock, World
+from .world import STRIKE, STRIKE_S, Lock, World
 
 
 class Killed(Exception):
@@ -177,9 +177,14 @@ class Carry:
         return ev.Written()
 
     def _park(self, _run: Run, effect: do.Park) -> ev.Event:
-        if self._world.park(effect.task, effect.blocked.want.key, effect.until):
+        key = effect.blocked.want.key
+        until = min(effect.until, self._world.now + STRIKE_S) if key == STRIKE else effect.until
+        if self._world.park(effect.task, key, until):
             self._laws.armed(effect.task.id, effect.task.hop)
-        self._world.wake(effect.blocked.want.key)
+        if key != STRIKE:
+            self._world.wake(key)
+        elif self._rng.random() < 0.3:  # it was ended meanwhile
+            self._world.unstrike()
         return ev.Written()
 
     def _forward(self, run: Run, effect: do.Forward) -> ev.Event:

@@ -66,7 +66,9 @@ class Draft:
         rounds, name = rng.randint(1, 2), f"sim:A{len(self.actors)}"
         retries_max = rounds if kind == "flaky" else rng.choice((0, 0, 1))
         keys = rng.choice(((), (), (), ("a",)))
-        plan = Plan(name, kind, rounds, retries_max, keys, False, False, groups, loose, varies, rng.random() < 0.3)
+        plan = Plan(
+            name, kind, rounds, retries_max, keys, False, False, None, 0.0, groups, loose, varies, rng.random() < 0.3
+        )
         self.actors[name] = plan
         return name
 

@@ -214,6 +214,8 @@ class Laws:
             return
         if letter is Reason.UNKNOWN_ACTOR and actor.kind in {"rare", "stray"}:
             return
+        if letter is Reason.EXPIRED and actor.keys and actor.wait_limit_s is not None:
+            return
         if actor.kind == "failing" and done.state is State.FAILED and done.attempt == actor.retries_max + 1:
             return
         if actor.kind == "tick" and done.state is State.CANCELLED:

@@ -31,10 +31,13 @@ class Actor(msgspec.Struct, frozen=True):
     keys: tuple[str, ...]
     drop_on_shutdown: bool
     dlq_eligible: bool
+    wait_limit_s: float | None = None
+    struck_until: float = 0.0
 
     def rules(self, worker: str) -> Rules:
         """What its worker tells the table."""
         rules = Rules(self.name, LANE, self.dlq_eligible, self.drop_on_shutdown, CRASHES_MAX, worker=worker)
+        rules = replace(rules, wait_limit_s=self.wait_limit_s)
         return replace(rules, ticks=TickRules(overlap=Overlap.SKIP)) if self.kind == "tick" else rules
 
     def known_to(self, number: int) -> bool:
@@ -70,6 +73,8 @@ def draw(rng: Random) -> Scenario:
             keys=rng.choice(((), (), ("a",), ("a",), ("b",), ("a", "b"))),
             drop_on_shutdown=rng.random() < 0.3,
             dlq_eligible=rng.random() < 0.5,
+            wait_limit_s=rng.choice((None, None, 2.0, 20.0)),
+            struck_until=rng.choice((0.0, 0.0, 0.0, 5.0, 50.0)),
         )
         actors[actor.name] = actor
         lane = OTHER_LANE if kind == "misplaced" else LANE

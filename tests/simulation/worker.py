@@ -15,6 +15,7 @@ from natsume.core import outcome
 from natsume.core import phases as at
 from natsume.core.attempt import Step, step
 from natsume.core.delivery import Delivery, Rules, is_suspect
+from natsume.model.lock import Blocked, Want
 from natsume.model.task import Fault, Reason
 
 from .carry import Carry, Run, brief
@@ -22,7 +23,7 @@ from .intake import Intake
 from .laws import Laws
 from .records import START
 from .scenario import Scenario
-from .world import ACK_WAIT_S, World
+from .world import ACK_WAIT_S, STRIKE, World
 
 Table = Callable[[at.Phase, Delivery, Rules, ev.Event], Step]
 
@@ -77,7 +78,9 @@ class Worker(Intake):
         run = Run(delivery, nonce, rules, actor if known else None, seen)
         self.runs.append(run)
         locks = known and bool(actor.keys)
-        self._tell(run, ev.Opened(self.world.now, nonce, suspect, locks, None if known else _UNKNOWN))
+        struck = Blocked(Want(STRIKE, STRIKE), first=False) if self.world.now < START + actor.struck_until else None
+        fault = None if known else _UNKNOWN
+        self._tell(run, ev.Opened(self.world.now, nonce, suspect, locks, fault, struck=struck))
 
     def suspects(self, delivery: Delivery, since: float) -> bool:
         """Whether a delivery may have run: what nobody extended for `ack_wait` went to others meanwhile."""

@@ -15,6 +15,9 @@ from natsume.model.task import Task
 from .records import Records
 
 ACK_WAIT_S = 30.0
+STRIKE = "strike"
+STRIKE_S = 20.0
+"""How long a world without an operator lets a task wait for the end of a strike, at most."""
 LEASE_S = 30.0
 
 
@@ -212,6 +215,11 @@ class World(Records):
             "", self._last_revision, self._last_revision, self.now + RESERVE_S, task.id, task.waiting_since or 0.0
         )
         self._ready(task, fired=True)
+
+    def unstrike(self) -> None:
+        """Send all that wait for a strike's end back to their lanes."""
+        for name in [name for name, lies in self.later.items() if lies.waits_for == STRIKE and name not in self.purges]:
+            self._ready(self.later.pop(name).task, fired=True)
 
     # what only a crash does
 

@@ -12,10 +12,11 @@ from msgspec.structs import replace
 
 from natsume.core import effects as do
 from natsume.core import events as ev
-from natsume.core import outcome, tick
+from natsume.core import outcome, tick, waiting
 from natsume.core import phases as at
 from natsume.core.delivery import Delivery, Rules, may_have_started
 from natsume.model.limits import HOLD_LEAD_S, HOLD_S, UNKNOWN_OFFERS_MAX
+from natsume.model.lock import Blocked
 from natsume.model.record import Done
 from natsume.model.task import Fault, Reason, Task
 
@@ -60,6 +61,8 @@ def _opened(_: at.Buffered, delivery: Delivery, rules: Rules, event: ev.Opened) 
     late = tick.fired_late(delivery.task, rules.ticks, delivery.stored_at)
     if late is not None:
         return at.Skipping(event.nonce, late), _LOOK_UP
+    if event.struck is not None:
+        return _park(outcome.struck(delivery.task), event.struck, event.at)
     if event.locks:
         return at.Locking(event.nonce, event.suspect), _TAKE_LOCKS
     if event.suspect:
@@ -85,13 +88,28 @@ def _locked(phase: at.Locking, _d: Delivery, rules: Rules, _e: ev.Locked) -> Ste
 
 @_row(at.Locking, ev.LockRefused)
 def _lock_refused(phase: at.Locking, delivery: Delivery, rules: Rules, event: ev.LockRefused) -> Step:
-    """Waiting costs no attempt and no slot; of a schedule's ticks one waits."""
+    """Waiting costs no attempt and no slot; of a schedule's ticks one waits, and none beyond its actor's limit."""
     task, blocked = delivery.task, event.blocked
     overlaps = tick.refused(task, rules.ticks, blocked.task, blocked.since)
     if overlaps is not None:
         return at.Skipping(phase.nonce, overlaps), _LOOK_UP
-    parked, until = outcome.parked(task, event.at), outcome.falls_back_at(task, blocked, event.at)
-    return at.Parking(parked, blocked, until), (do.Park(parked, blocked, until),)
+    if waiting.is_over(task, rules, blocked, event.at):
+        return at.Expiring(phase.nonce, blocked), _LOOK_UP
+    return _park(outcome.parked(task, event.at), blocked, event.at, rules)
+
+
+@_row(at.Expiring, ev.LookedUp)
+def _expire(phase: at.Expiring, delivery: Delivery, rules: Rules, event: ev.LookedUp) -> Step:
+    """Another copy of it may run or have run: only a task that never started is given up, others wait on."""
+    history, task = event.history, delivery.task
+    if history.done is not None:
+        return _CLOSE
+    if history.failed is not None:
+        return _arm(outcome.next_attempt(task, history.failed), history.failed.next_at)
+    if history.started is not None and not history.started.ended:
+        return _park(outcome.parked(task, event.at), phase.blocked, event.at)
+    sentence = waiting.sentence(task, phase.blocked, event.at)
+    return _commit(outcome.expired(delivery, rules, phase.nonce, sentence, event.at))
 
 
 @_row(at.Skipping, ev.LookedUp)
@@ -108,7 +126,8 @@ def _skip(phase: at.Skipping, delivery: Delivery, rules: Rules, event: ev.Looked
 
 
 @_row(at.Skipping, ev.Uncertain)
-def _skip_uncertain(phase: at.Skipping, _d: Delivery, _r: Rules, _e: ev.Uncertain) -> Step:
+@_row(at.Expiring, ev.Uncertain)
+def _skip_uncertain(phase: at.Skipping | at.Expiring, _d: Delivery, _r: Rules, _e: ev.Uncertain) -> Step:
     """The records know."""
     return phase, _LOOK_UP
 
@@ -304,6 +323,11 @@ def _written(_p: at.Phase, _d: Delivery, _r: Rules, _e: ev.Written) -> Step:
 
 def _commit(record: Done) -> Step:
     return at.Committing(record), (do.Commit(record),)
+
+
+def _park(task: Task, blocked: Blocked, now: float, rules: Rules | None = None) -> Step:
+    until = waiting.falls_back_at(task, blocked, now, rules.wait_limit_s if rules is not None else None)
+    return at.Parking(task, blocked, until), (do.Park(task, blocked, until),)
 
 
 def _arm(task: Task, due: float) -> Step:

@@ -42,6 +42,8 @@ class Rules(msgspec.Struct, frozen=True):
     worker: str = ""
     ticks: TickRules = TickRules()
     limited: bool = False
+    wait_limit_s: float | None = None
+    on_wait_limit: str = "dead_letter"
 
 
 def is_suspect(delivery: Delivery, boot_mark: int) -> bool:

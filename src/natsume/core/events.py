@@ -12,7 +12,7 @@ from natsume.model.task import Fault, Reason
 class Opened(msgspec.Struct, frozen=True):
     """A slot is free for it; `fault` says why it cannot be run, `suspect` that it may have run.
 
-    `not_before` is when a tick with jitter may start.
+    `not_before` is when a tick with jitter may start, `struck` the strike that it must wait for.
     """
 
     at: float
@@ -21,6 +21,7 @@ class Opened(msgspec.Struct, frozen=True):
     locks: bool = False
     fault: Fault | None = None
     not_before: float = 0.0
+    struck: Blocked | None = None
 
 
 class Locked(msgspec.Struct, frozen=True):

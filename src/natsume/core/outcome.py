@@ -8,7 +8,6 @@ from natsume.core.delivery import Delivery, Rules
 from natsume.core.events import Raised, Returned, Throttled
 from natsume.model import limits
 from natsume.model.codec import task_headers, task_subject
-from natsume.model.lock import Blocked
 from natsume.model.record import Done, Failed, Failure, Letter, Started
 from natsume.model.subject import Lane
 from natsume.model.task import Fault, Reason, State, Task
@@ -72,6 +71,17 @@ def dead(delivery: Delivery, worker: str, nonce: str, fault: Fault, at: float, c
         letter=_letter(delivery, fault.reason),
         crashes=crashes,
     )
+
+
+def expired(delivery: Delivery, rules: Rules, nonce: str, sentence: str, at: float) -> Done:
+    """The done record of a task that waited longer than its actor allows: a dead letter, or dropped.
+
+    A member of a join is kept in any case, for its replay completes the join.
+    """
+    if rules.on_wait_limit == "drop" and delivery.task.join is None:
+        end = completed(delivery, rules, nonce, Returned(at, at, b"null"))
+        return msgspec.structs.replace(end, state=State.DROPPED, failure=Failure("Expired", sentence), discarded=True)
+    return dead(delivery, rules.worker, nonce, Fault(Reason.EXPIRED, sentence), at)
 
 
 def skipped(delivery: Delivery, worker: str, nonce: str, sentence: str, at: float) -> Done:
@@ -150,16 +160,9 @@ def throttled(task: Task, event: Throttled) -> Task:
     return msgspec.structs.replace(parked(task, event.at), grants=event.grants or None)
 
 
-def falls_back_at(task: Task, blocked: Blocked, at: float) -> float:
-    """When a refused task returns by itself, should nobody wake it.
-
-    The first of a line looks again when the lease before it must have ended; the others rely on those
-    before them, and look ever more rarely, scaled by a half to one so that they do not return together.
-    """
-    if blocked.first and blocked.ends_at is not None:
-        return max(at, blocked.ends_at) + limits.FALL_BACK_AFTER_S
-    longest = min(limits.FALL_BACK_FIRST_S * 2.0 ** min(task.waits, 16), limits.FALL_BACK_LAST_S)
-    return at + longest * _spread(task)
+def struck(task: Task) -> Task:
+    """The task that waits until a strike ends; what it waited for before counts no more."""
+    return msgspec.structs.replace(task, hop=task.hop + 1, waits=task.waits + 1, waiting_since=None, grants=None)
 
 
 def waiting(task: Task) -> Task:
@@ -174,10 +177,11 @@ def wait_s(task: Task) -> float:
     together must not all come back together.
     """
     longest = min(limits.WAIT_FIRST_S * 2.0 ** min(task.waits, 16), limits.WAIT_LAST_S)
-    return float(longest * _spread(task))
+    return float(longest * spread(task))
 
 
-def _spread(task: Task) -> float:
+def spread(task: Task) -> float:
+    """A factor of a half to one, another at each wait."""
     return 0.5 + 0.5 * crc32(f"{task.id}/{task.waits}".encode()) / 2**32
 
 

@@ -32,6 +32,13 @@ class Skipping(msgspec.Struct, frozen=True):
     sentence: str
 
 
+class Expiring(msgspec.Struct, frozen=True):
+    """It has waited for a lock as long as its actor allows, if it has not started."""
+
+    nonce: str
+    blocked: Blocked
+
+
 class Isolating(msgspec.Struct, frozen=True):
     """It waits until it is alone in its worker."""
 
@@ -109,6 +116,7 @@ Phase = (
     | Locking
     | Checking
     | Skipping
+    | Expiring
     | Isolating
     | Marking
     | Reserving

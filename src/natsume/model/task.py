@@ -55,6 +55,7 @@ class Reason(StrEnum):
     UNPARSABLE = "unparsable"
     INVALID_ARGUMENTS = "invalid_arguments"
     TIME_LIMIT = "time_limit"
+    EXPIRED = "expired"
     DUPLICATE = "duplicate"
 
 

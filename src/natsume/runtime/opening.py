@@ -95,6 +95,8 @@ class Opening:
                 self._settings.ack_wait_s,
                 self._settings.worker,
                 tick_rules(actor),
+                wait_limit_s=actor.wait_limit_s,
+                on_wait_limit=actor.on_wait_limit,
             )
         return rules
 
