@@ -32,8 +32,6 @@ async def databases(tmp_path, monkeypatch) -> AsyncIterator[None]:
     for database in (OwnersDB, Directory, PilotsDB):
         url = f"sqlite+aiosqlite:///{tmp_path}/{database.__name__.lower()}.sqlite"
         monkeypatch.setenv(database.url_variable(), url)
-        async with database.transaction() as db:
-            await db.create_tables()
     yield
     await dispose_engines()
 

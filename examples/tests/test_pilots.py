@@ -35,6 +35,8 @@ async def test_slots_are_reserved_up_to_the_capacity_of_the_vo(small):
 async def test_a_pilot_that_ended_frees_its_slot(small):
     async with PilotsDB.transaction() as db:
         assert await db.reserve("a", small, NOW)
+        assert not await db.transition("a", Status.RUNNING, NOW)
+        assert await db.transition("a", Status.SUBMITTED, NOW)
         assert not await db.transition("a", Status.DONE, NOW)
         assert await db.transition("a", Status.RUNNING, NOW)
         assert await db.transition("a", Status.DONE, NOW)
@@ -82,6 +84,7 @@ async def test_a_second_run_is_no_second_pilot(natsume_client, natsume_worker, s
         assert await db.reserve("b-task", small, NOW)
         assert await db.transition("b-task", Status.FAILED, NOW)
         assert await db.reserve("c-task", small, NOW)
+        assert await db.transition("c-task", Status.SUBMITTED, NOW)
         assert await db.transition("c-task", Status.RUNNING, NOW, "a-check")
     draws[:] = [0.0]
     await natsume_client.submit(MyPilotTask("ce", "vo"), id="a-task")

@@ -30,6 +30,8 @@ def test_an_element_takes_what_its_success_rate_says(rate, draw, taken):
 def test_a_pilot_never_goes_back_nor_skips():
     allowed = {(a, b) for a in Status for b in Status if logic.may_become(a, b)}
     assert allowed == {
+        (Status.RESERVED, Status.SUBMITTED),
+        (Status.RESERVED, Status.FAILED),
         (Status.SUBMITTED, Status.RUNNING),
         (Status.SUBMITTED, Status.FAILED),
         (Status.RUNNING, Status.DONE),
@@ -39,6 +41,7 @@ def test_a_pilot_never_goes_back_nor_skips():
 
 def test_a_summary_names_every_status():
     assert logic.summary([Status.DONE, Status.DONE, Status.RUNNING]) == {
+        Status.RESERVED: 0,
         Status.SUBMITTED: 0,
         Status.RUNNING: 1,
         Status.DONE: 2,

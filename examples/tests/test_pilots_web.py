@@ -45,7 +45,7 @@ async def test_a_pilot_is_submitted_up_to_the_capacity(ask, natsume_client, nats
     status, body = await ask("POST", "/api/my_pilots/submit/ce?vo=vo")
     assert status == 202
     assert await natsume_client.result(body["token"]) == body["token"]
-    assert await ask("GET", SUMMARY) == (200, {"submitted": 1, "running": 0, "done": 0, "failed": 0})
+    assert await ask("GET", SUMMARY) == (200, {"reserved": 0, "submitted": 1, "running": 0, "done": 0, "failed": 0})
     assert (await ask("POST", "/api/my_pilots/submit/ce?vo=vo"))[0] == 409
 
 

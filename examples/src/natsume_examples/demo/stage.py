@@ -137,9 +137,6 @@ def _environment(url: str, folder: Path) -> Iterator[None]:
 
 
 async def _fill_databases(plan: Plan) -> None:
-    for database in _DATABASES:
-        async with database.transaction() as db:
-            await db.create_tables()
     async with Directory.transaction() as directory:
         for entry in plan.entries:
             await directory.add(entry.owner, latency_s=entry.latency_s, outages=entry.outages)

@@ -12,9 +12,11 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    and_,
     func,
     insert,
     literal,
+    not_,
     select,
     update,
 )
@@ -90,11 +92,15 @@ class PilotsDB(ExampleDB):
             found.setdefault(vo, []).append(Status(status))
         return found
 
-    async def to_check(self, vo: str, by: str) -> list[tuple[str, str, Status]]:
-        """Id, element and status of the active pilots of a VO, but for those that this task has moved already."""
+    async def to_check(self, vo: str, by: str, forgotten: datetime) -> list[tuple[str, str, Status]]:
+        """Id, element and status of the active pilots of a VO, but for those that this task has moved already.
+
+        A slot that was only reserved counts as forgotten if that was before the given time.
+        """
         query = select(pilots.c.id, pilots.c.ce_name, pilots.c.status)
+        reserved_late = and_(pilots.c.status == Status.RESERVED, pilots.c.updated_at >= forgotten)
         rows = await self.conn.execute(
-            query.where(pilots.c.vo == vo, pilots.c.status.in_(ACTIVE), pilots.c.updated_by != by)
+            query.where(pilots.c.vo == vo, pilots.c.status.in_(ACTIVE), pilots.c.updated_by != by, not_(reserved_late))
         )
         return [(pilot_id, name, Status(status)) for pilot_id, name, status in rows]
 
@@ -107,7 +113,7 @@ class PilotsDB(ExampleDB):
             "id": pilot_id,
             "vo": element.vo,
             "ce_name": element.name,
-            "status": Status.SUBMITTED,
+            "status": Status.RESERVED,
             "submitted_at": at,
             "updated_at": at,
             "updated_by": pilot_id,

@@ -21,15 +21,17 @@ class Element:
 class Status(StrEnum):
     """Where a pilot stands."""
 
+    RESERVED = "reserved"
     SUBMITTED = "submitted"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
 
 
-ACTIVE: Final = (Status.SUBMITTED, Status.RUNNING)
+ACTIVE: Final = (Status.RESERVED, Status.SUBMITTED, Status.RUNNING)
 
 NEXT: Final[Mapping[Status, frozenset[Status]]] = {
+    Status.RESERVED: frozenset({Status.SUBMITTED, Status.FAILED}),
     Status.SUBMITTED: frozenset({Status.RUNNING, Status.FAILED}),
     Status.RUNNING: frozenset({Status.DONE, Status.FAILED}),
     Status.DONE: frozenset(),
@@ -59,10 +61,14 @@ def accepts(element: Element, draw: float) -> bool:
 
 
 def following(element: Element | None, status: Status, draw: float) -> Status:
-    """Where a check moves an active pilot, one step; one whose element is gone or has no luck fails at the end."""
+    """Where a check moves an active pilot, one step; one whose element is gone or has no luck fails at the end.
+
+    One that is only reserved is nobody's any more: its task would have moved it on.
+    """
     if status is Status.SUBMITTED:
         return Status.RUNNING
-    return Status.DONE if element is not None and accepts(element, draw) else Status.FAILED
+    lucky = element is not None and accepts(element, draw)
+    return Status.DONE if status is Status.RUNNING and lucky else Status.FAILED
 
 
 def summary(statuses: Iterable[Status]) -> dict[str, int]:

@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from natsume import (
@@ -28,6 +28,7 @@ from natsume_examples.pilots.db import PilotsDB
 from natsume_examples.pilots.logic import Element, Status
 from natsume_examples.vo import DEFAULT_VO
 
+_FORGOTTEN = timedelta(hours=1)  # a slot that was reserved so long ago has no task any more
 _LOCK_TTL_MS = 3_000  # how long an element stays locked when the worker dies that holds it
 
 
@@ -72,21 +73,24 @@ class MyPilotTask(BaseTask):
         """
         async with db:
             element = await self._reserved(db, info.id)
-        if element is None or logic.accepts(element, chance()):
+        if element is None:
             return info.id
+        taken = logic.accepts(element, chance())
         async with db:
-            await db.transition(info.id, Status.FAILED, datetime.now(UTC))
-        raise PilotRefused(f"{self.ce_name} did not take the pilot")
+            await db.transition(info.id, Status.SUBMITTED if taken else Status.FAILED, datetime.now(UTC))
+        if not taken:
+            raise PilotRefused(f"{self.ce_name} did not take the pilot")
+        return info.id
 
     async def _reserved(self, db: PilotsDB, pilot_id: str) -> Element | None:
-        """The element, with a slot of it reserved for this pilot; None if the pilot was seen to run already."""
+        """The element, with a slot of it reserved for this pilot; None if the element took the pilot before."""
         element = await db.element(self.vo, self.ce_name)
         if element is None:
             raise NoFreeSlot(f"{self.vo} has no compute element {self.ce_name}")
         status = await db.status(pilot_id)
         if status is Status.FAILED:
             raise PilotRefused(f"{self.ce_name} did not take the pilot, at an earlier run")
-        if status in {Status.RUNNING, Status.DONE}:
+        if status in {Status.SUBMITTED, Status.RUNNING, Status.DONE}:
             return None
         if status is None and not (element.enabled and await db.reserve(pilot_id, element, datetime.now(UTC))):
             raise NoFreeSlot(f"{self.ce_name} has no free slot for {self.vo}")
@@ -124,7 +128,7 @@ class MyCheckPilotsTask(PeriodicVoAwareBaseTask):
         """Return how many pilots were moved where; a second run of this task moves none a second time."""
         elements = {element.name: element for element in await db.elements(self.vo)}
         moved: Counter[str] = Counter()
-        for pilot_id, name, status in await db.to_check(self.vo, info.id):
+        for pilot_id, name, status in await db.to_check(self.vo, info.id, datetime.now(UTC) - _FORGOTTEN):
             following = logic.following(elements.get(name), status, chance())
             if await db.transition(pilot_id, following, datetime.now(UTC), info.id):
                 moved[following.value] += 1
