@@ -30,6 +30,7 @@ from natsume.runtime.projector import Projector
 from natsume.runtime.pruner import Pruner
 from natsume.runtime.reactor import Reactor
 from natsume.runtime.reconciler import Reconciler
+from natsume.runtime.sweeper import Sweeper
 from natsume.runtime.waker import Waker
 from natsume.runtime.worker import Worker
 from natsume.settings import Settings
@@ -186,7 +187,8 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
         projector = Projector(records, ledger, lambda: broker.records_created)
         pruner = Pruner(ledger, broker.old_records, broker.now, _kept(settings))
         waker = Waker(broker.lines, broker.leases)
-        runs = (reactor.run, dispatcher.run, reconciler.run, waker.run, projector.run, pruner.run)
+        sweeper = Sweeper(broker.old_chunks, broker.inquiries, broker.now)
+        runs = (sweeper.run, reactor.run, dispatcher.run, reconciler.run, waker.run, projector.run, pruner.run)
         duties = [asyncio.create_task(_keep(duty)) for duty in runs]
         try:
             yield

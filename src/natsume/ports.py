@@ -11,6 +11,7 @@ import msgspec
 from natsume.core.delivery import Delivery
 from natsume.core.gcra import Asked
 from natsume.core.join import Join
+from natsume.core.leftovers import ChunkName
 from natsume.core.projection import Changes
 from natsume.core.settling import DeadLetter
 from natsume.model.claim import Claim
@@ -258,6 +259,22 @@ class Chunks(Protocol):
 
     async def purge(self, task_id: str) -> None:
         """Remove the chunks of all runs of a task whose children are submitted."""
+        ...
+
+
+class OldChunks(Protocol):
+    """The chunks that there are, whoever wrote them."""
+
+    async def names(self) -> list[ChunkName]:
+        """All of them."""
+        ...
+
+    async def written_at(self, name: ChunkName) -> float:
+        """When one was stored, in Unix seconds; never, if it is gone."""
+        ...
+
+    async def remove(self, names: Collection[ChunkName]) -> None:
+        """Remove chunks."""
         ...
 
 

@@ -44,6 +44,12 @@ GROUPS_MAX: Final = 256 * 1024
 CHUNK_MAX: Final = 192 * 1024
 """Children of one task that are written as one chunk before its commit."""
 
+CHUNK_SWEEP_S: Final = 60.0
+"""How often a conductor looks for chunks of runs that will not commit."""
+
+CHUNK_WAITS_S: Final = 7 * 86_400.0
+"""How long a chunk waits for the commit of its run, where the task does not end at all."""
+
 MEMBERS_MAX: Final = 1_000_000
 """Members of one join."""
 

@@ -19,6 +19,7 @@ from natsume.adapters.nats.letters import StreamLetters
 from natsume.adapters.nats.line import Line
 from natsume.adapters.nats.lines import StreamLines
 from natsume.adapters.nats.lock_list import LockList
+from natsume.adapters.nats.old_chunks import StreamOldChunks
 from natsume.adapters.nats.old_records import StreamOldRecords
 from natsume.adapters.nats.outgoing import StreamOutgoing
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
@@ -68,6 +69,7 @@ class Broker:
         line = Line(self.publisher, self._tasks_reader)
         self.lines = StreamLines(self._tasks_reader, self.request)
         self.old_records = StreamOldRecords(self._records_reader, self.request)
+        self.old_chunks = StreamOldChunks(self._records_reader, self.request, self.stream_info)
         self.leases = KvLeases(self.publisher, self._locks_reader, self.request, line, self.now)
         self.locks = LockList(self.publisher, self._locks_reader, self._tasks_reader, self.request, self.leases, line)
         self._claims_reader = DirectReader(wire, f"KV_{claims.BUCKET}")
