@@ -114,6 +114,7 @@ class Children:
             msgspec.Raw(actor.arguments.check(task)),
             at.timestamp() if at else None,
             dict(labels) if labels else None,
+            tracked=actor.dlq_eligible,
         )
         self._count += 1
         place = place_of(self._task(child), actor.unique) if actor.unique is not None else None
@@ -140,6 +141,7 @@ class Children:
             tenant=parent.tenant,
             trace=parent.trace,
             labels=child.labels,
+            tracked=child.tracked or parent.owner is not None,
         )
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from natsume.children import Children
 from natsume.core.claim import key_of
@@ -24,7 +25,8 @@ from natsume.ports import Chunks, Claims, EventSink, Inquiries, Letters, Outgoin
 from natsume.publishing import event_of
 from natsume.registry import Registry
 from natsume.replaying import DeadLetters
-from natsume.submission import due_at, message_of, submitted_of
+from natsume.submission import due_at, message_of
+from natsume.tracking import track as write_submitted
 from natsume.unique import Uniqueness
 
 _GROUP: Final = "natsume:Group"
@@ -111,37 +113,39 @@ class Client:
             if holder is not None:
                 return _duplicate(actor.name, holder, on_duplicate)
         elif tracked:
-            message = msgspec.structs.replace(message, tracked=True)
+            message = replace(message, tracked=True)
         # An id of the caller's own may have been submitted before: it is looked up before it runs.
         await self._send(message, due, now, resent=id is not None)
         return message.id
 
     async def _send(self, message: Task, due: float | None, now: float, *, resent: bool) -> None:
-        if message.tracked:
-            record = submitted_of(message, now)
-            await self._insist(lambda _: self._outgoing.record(record))
+        await write_submitted(self._outgoing, [message], now, due)
         if due is None:
             await self._insist(lambda again: self._outgoing.submit(message, resent=again or resent))
         else:
             await self._insist(lambda _: self._outgoing.arm(message, due))
 
     async def submit_many(
-        self, tasks: Iterable[object], *, owner: str | None = None, tenant: str | None = None
+        self,
+        tasks: Iterable[object],
+        *,
+        owner: str | None = None,
+        tenant: str | None = None,
+        track: bool | None = None,
     ) -> list[str]:
         """Submit many tasks at once; returns their tokens in order.
 
-        All are checked before the first is sent. An owned or dead-letter eligible task is tracked.
+        All are checked before the first is sent. An owned or dead-letter eligible task is tracked, unless `track` says.
         """
         now = self._now()
         tasks, actor_of = list(tasks), self.registry.of
         messages = [message_of(actor_of(task), task, now, owner=owner, tenant=tenant) for task in tasks]
         if any(actor_of(task).unique for task in tasks):
-            return [await self.submit(task, owner=owner, tenant=tenant) for task in tasks]
-        tracked = [task for task in messages if task.owner or self.registry.find(task.actor).dlq_eligible]
-        if tracked:
-            ids = {task.id for task in tracked}
-            messages = [msgspec.structs.replace(task, tracked=True) if task.id in ids else task for task in messages]
-            await self._track(task for task in messages if task.tracked)
+            return [await self.submit(task, owner=owner, tenant=tenant, track=track) for task in tasks]
+        if track is not False:
+            wanted = [bool(track or owner or actor_of(task).dlq_eligible) for task in tasks]
+            messages = [replace(one, tracked=tracked) for one, tracked in zip(messages, wanted, strict=True)]
+            await write_submitted(self._outgoing, messages, now)
         await self._insist(lambda again: self._outgoing.submit_many(messages, resent=again))
         return [task.id for task in messages]
 
@@ -219,18 +223,6 @@ class Client:
         except TimeoutError:
             raise TimeoutError(f"task {token} has not ended within {timeout:g} s") from None
         return _result(done)
-
-    async def _track(self, tasks: Iterable[Task]) -> None:
-        async with asyncio.TaskGroup() as group:
-            gate = asyncio.Semaphore(limits.IN_FLIGHT_MAX // 4)
-
-            async def write(task: Task) -> None:
-                record = submitted_of(task, self._now())
-                async with gate:
-                    await self._insist(lambda _: self._outgoing.record(record))
-
-            for task in tasks:
-                group.create_task(write(task))
 
     _insist = staticmethod(insist)
 

@@ -168,6 +168,7 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
             broker.outgoing,
             claiming,
             lambda: broker.records_mark,
+            broker.now,
         )
         events = ActorEvents(broker.wire, broker.publisher, broker.request)
         dispatcher = Dispatcher(

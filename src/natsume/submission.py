@@ -46,9 +46,9 @@ def message_of(
     )
 
 
-def submitted_of(task: Task, at: float) -> Submitted:
+def submitted_of(task: Task, at: float, due: float | None = None) -> Submitted:
     """The record of a tracked submission: the whole message, to be sent again if it is lost."""
-    return Submitted(task.id, task.actor, at, task_subject(task), task_headers(task).decode(), task.body)
+    return Submitted(task.id, task.actor, at, task_subject(task), task_headers(task).decode(), task.body, due)
 
 
 def due_at(now: float, at: datetime | None, delay: float | timedelta | None) -> float | None:

@@ -43,7 +43,7 @@ class Uniqueness:
         """
         key = place.key
         task = replace(task, tracked=True, claim=key if place.period_s is None else None)
-        claim = Claim(nonce or os.urandom(8).hex(), submitted_of(task, now), due, place.period_s)
+        claim = Claim(nonce or os.urandom(8).hex(), submitted_of(task, now, due), due, place.period_s)
         for _ in range(_ROUNDS_MAX):
             if await self._made(key, claim):
                 return task, await self._ended(task, key, free=True) if repeated else None

@@ -37,6 +37,7 @@ class Made(msgspec.Struct):
     body: bytes
     lane: str = str(LANE)
     unique: None = None
+    dlq_eligible: bool = False
 
     @property
     def arguments(self) -> "Made":

@@ -26,6 +26,7 @@ from natsume.runtime.keepalive import Keepalive, Lifeline
 from natsume.runtime.run import Run
 from natsume.runtime.watch import Watch
 from natsume.settings import Settings
+from natsume.tracking import track
 
 if TYPE_CHECKING:  # a task without locks or children must not pay for it
     from natsume.adapters.nats.broker import Broker
@@ -191,6 +192,7 @@ class Inline:
 
     async def _submit(self, task: Task, due: float | None) -> None:
         broker = await self._connect()
+        await track(broker.outgoing, [task], broker.now(), due)
         await (broker.outgoing.submit(task) if due is None else broker.outgoing.arm(task, due))
 
     async def _keep_chunk(self, number: int, chunk: Chunk) -> None:

@@ -254,6 +254,7 @@ def _task(child: Child, parent: str, root: str, origin: Done | Join) -> Task:
         root=root,
         join=child.join,
         member=child.member,
+        tracked=child.tracked or origin.owner is not None,
         owner=origin.owner,
         tenant=origin.tenant,
         trace=origin.trace,

@@ -89,6 +89,9 @@ PUBACK_TIMEOUT_S: Final = 5.0
 IN_FLIGHT_MAX: Final = 4096
 """Publishes of one connection that may wait for their PubAck."""
 
+TRACK_AT_ONCE: Final = 1024
+"""Submitted records of one batch that may wait for their PubAck."""
+
 LOOK_UP_MAX: Final = 64
 """Tasks looked up in the records in one request."""
 

@@ -24,7 +24,10 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Child(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A task to be submitted once its parent's done record stands; a unique one if its `place` is free."""
+    """A task to be submitted once its parent's done record stands; a unique one if its `place` is free.
+
+    `tracked` where its actor wants it; the children of an owned parent are tracked in any case.
+    """
 
     id: str
     actor: str
@@ -35,6 +38,7 @@ class Child(msgspec.Struct, frozen=True, omit_defaults=True):
     join: str | None = None
     member: int | None = None
     place: Place | None = None
+    tracked: bool = False
 
 
 class When(StrEnum):
@@ -154,8 +158,11 @@ class Started(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: bool = False
 
 
-class Submitted(msgspec.Struct, frozen=True):
-    """A tracked submission, written before its task: the whole message, to be sent again if it is lost."""
+class Submitted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tracked submission, written before its task: the whole message, to be sent again if it is lost.
+
+    `due` is when it is to run, where that is not at once.
+    """
 
     id: str
     actor: str
@@ -163,6 +170,7 @@ class Submitted(msgspec.Struct, frozen=True):
     subject: str
     headers: str
     body: bytes
+    due: float | None = None
 
 
 class Settled(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -59,7 +59,7 @@ class Claiming:
             return
         if holder is not None and await self._is_duplicate(due.task, holder):
             return
-        await self._outgoing.record(submitted_of(task, self._now()))
+        await self._outgoing.record(submitted_of(task, self._now(), due.at))
         if due.at is None:
             await self._outgoing.submit(task, resent=True)
         else:

@@ -22,7 +22,7 @@ from natsume.model.task import Fault, Reason, Task
 from natsume.ports import EventDelivery, EventFeed, Outgoing, Records, Subscription
 from natsume.registry import Actor, Registry
 from natsume.runtime.claiming import Claiming
-from natsume.submission import submitted_of
+from natsume.tracking import track
 
 _log = logging.getLogger(__name__)
 
@@ -122,9 +122,7 @@ class Dispatcher:
         await self._claiming.submit(unique)
 
     async def _submit(self, tasks: list[Task], resent: bool) -> None:
-        for task in tasks:
-            if task.tracked:
-                await self._outgoing.record(submitted_of(task, self._now()))
+        await track(self._outgoing, tasks, self._now())
         if tasks:
             await self._outgoing.submit_many(tasks, resent=resent)
 

@@ -28,6 +28,7 @@ from natsume.runtime.run import Run
 from natsume.runtime.ticking import Ticking
 from natsume.runtime.watch import Watch
 from natsume.settings import Settings
+from natsume.tracking import track
 
 _log = logging.getLogger(__name__)
 
@@ -237,6 +238,7 @@ class Performer:
         return event
 
     async def _submit_child(self, task: Any, due: float | None) -> None:
+        await track(self._ports.outgoing, [task], self._ports.now(), due)
         if due is None:
             await self._ports.outgoing.submit(task, resent=True)
         else:

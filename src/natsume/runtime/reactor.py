@@ -16,6 +16,7 @@ from natsume.exceptions import BrokerError, MissingChunk
 from natsume.model.record import Chunk
 from natsume.ports import Chunks, DoneDelivery, DoneFeed, Joins, Outgoing
 from natsume.runtime.claiming import Claiming
+from natsume.tracking import track
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Reactor:
         outgoing: Outgoing,
         claiming: Claiming,
         boot_mark: Callable[[], int],
+        now: Callable[[], float],
     ) -> None:
         """`boot_mark` is the last record stored before the broker's present run: up to it, acks may be forgotten."""
         self._feed = feed
@@ -46,6 +48,7 @@ class Reactor:
         self._outgoing = outgoing
         self._claiming = claiming
         self._boot_mark = boot_mark
+        self._now = now
         self._carry: dict[type, Carry] = {
             do.OpenJoins: self._open_joins,
             do.ReadChunk: self._read_chunk,
@@ -120,12 +123,14 @@ class Reactor:
         _log.error("%s: those of its children were submitted before, or never will be", sentence)
 
     async def _submit(self, _: Batch, effect: do.Submit) -> None:
+        await track(self._outgoing, effect.tasks, self._now())
         await self._outgoing.submit_many(effect.tasks, resent=effect.resent)
 
     async def _submit_unique(self, _: Batch, effect: do.SubmitUnique) -> None:
         await self._claiming.submit(effect.tasks)
 
     async def _arm(self, _: Batch, effect: do.Arm) -> None:
+        await track(self._outgoing, [effect.task], self._now(), effect.at)
         await self._outgoing.arm(effect.task, effect.at)
 
     async def _read_joins(self, _: Batch, effect: do.ReadJoins) -> Any:
