@@ -1,4 +1,4 @@
-"""The client that `schedule()` uses here: bound around a task by its worker, or by a service."""
+"""What is bound here around a task: the client that `schedule()` uses, and who takes locks for it."""
 
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Protocol
 
 from natsume.exceptions import Unbound
+from natsume.model.lock import Want
 
 
 class Scheduler(Protocol):
@@ -16,25 +17,40 @@ class Scheduler(Protocol):
         """Take the task over; return its id."""
 
 
+class Locker(Protocol):
+    """Whatever takes locks for the task that runs here, and gives them back."""
+
+    async def hold(self, want: Want, wait_s: float) -> int:
+        """Take a lock, waiting for it at most so long; its fencing token. Raises LockNotAcquired."""
+        ...
+
+    async def give_back(self, want: Want) -> None:
+        """Give back what was taken last of this lock."""
+        ...
+
+
 _bound: ContextVar[Scheduler] = ContextVar("natsume_scheduler")
+_locker: ContextVar[Locker | None] = ContextVar("natsume_locker", default=None)
 
 
 class bind:  # noqa: N801 - read as a verb: `with bind(scheduler):`
-    """Binds a scheduler inside its `with` block; blocks nest."""
+    """Binds a scheduler, and inside a task a locker, in its `with` block; blocks nest."""
 
-    __slots__ = ("_scheduler", "_token")
+    __slots__ = ("_locker", "_scheduler", "_tokens")
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, locker: Locker | None = None) -> None:
         self._scheduler = scheduler
+        self._locker = locker
 
-    def __enter__(self) -> Token[Scheduler]:
-        self._token = _bound.set(self._scheduler)
-        return self._token
+    def __enter__(self) -> None:
+        self._tokens: tuple[Token[Scheduler], Token[Locker | None]]
+        self._tokens = _bound.set(self._scheduler), _locker.set(self._locker)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _bound.reset(self._token)
+        _bound.reset(self._tokens[0])
+        _locker.reset(self._tokens[1])
 
 
 def current() -> Scheduler:
@@ -43,3 +59,11 @@ def current() -> Scheduler:
         return _bound.get()
     except LookupError:
         raise Unbound("no client is bound here: call it inside execute(), or use client.submit()") from None
+
+
+def locker(name: str) -> Locker:
+    """Who takes locks for the task that runs here; `Unbound` if none runs."""
+    bound = _locker.get()
+    if bound is None:
+        raise Unbound(f"{name} can be taken by `async with` only inside execute(), for a lease belongs to a task")
+    return bound

@@ -96,6 +96,14 @@ class LeaseLost(NatsumeError):
     """A lock was lost while its task ran."""
 
 
+class Fenced(LeaseLost):
+    """A fenced write changed nothing, for a later holder of the lock has written already."""
+
+
+class LockNotAcquired(NatsumeError):
+    """A lock that a running task asked for was held by others for as long as it would wait."""
+
+
 class TaskTimeoutError(NatsumeError):
     """The task ran longer than its actor's `timeout_s`."""
 

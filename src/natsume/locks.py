@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
+from natsume.binding import locker
 from natsume.exceptions import UsageError
 from natsume.lock_registry import LockedObjectType
 from natsume.model import limits, subject
@@ -34,6 +35,7 @@ class BaseLock:
     extra_keys: tuple[str, ...]
     ttl_ms: int = field(compare=False)
     recovery: Recovery = field(compare=False)
+    wait_s: float = field(compare=False)
 
     def __init__(
         self,
@@ -42,7 +44,9 @@ class BaseLock:
         *extra_keys: object,
         ttl_ms: int = 30_000,
         recovery: Recovery = Recovery.TTL,
+        wait_s: float | None = None,
     ) -> None:
+        """`wait_s` is how long `async with` waits for it, as long as `ttl_ms` unless it is given."""
         if isinstance(ttl_ms, bool) or not isinstance(ttl_ms, int) or ttl_ms <= 0:
             raise UsageError(f"{type(self).__name__}: ttl_ms is a positive number of milliseconds, not {ttl_ms!r}")
         fill = object.__setattr__
@@ -51,6 +55,14 @@ class BaseLock:
         fill(self, "extra_keys", tuple(str(extra) for extra in extra_keys))
         fill(self, "ttl_ms", ttl_ms)
         fill(self, "recovery", Recovery(recovery))
+        fill(self, "wait_s", _seconds(type(self).__name__, ttl_ms / 1000 if wait_s is None else wait_s))
+
+    async def __aenter__(self) -> "Held":
+        """Take it for the task that runs here, for this block; raises LockNotAcquired."""
+        return Held(self, await locker(self.lock_key).hold(self.want, self.wait_s))
+
+    async def __aexit__(self, *why: object) -> None:
+        await locker(self.lock_key).give_back(self.want)
 
     @property
     def lock_key(self) -> str:
@@ -76,6 +88,20 @@ class BaseLock:
     def __lt__(self, other: "BaseLock") -> bool:
         # Tasks that take their locks in this one order cannot wait for each other in a circle.
         return (self.bucket_key, self.mode) < (other.bucket_key, other.mode)
+
+
+def _seconds(name: str, wait_s: object) -> float:
+    if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not 0 <= wait_s <= limits.CONFIGURED_S_MAX:
+        raise UsageError(f"{name}: wait_s is a number of seconds from 0 to {limits.CONFIGURED_S_MAX:g}, not {wait_s!r}")
+    return float(wait_s)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lock that a block of a task holds; its fencing `token` only grows from holder to holder."""
+
+    lock: BaseLock
+    token: int
 
 
 class MutexLock(BaseLock):
@@ -112,8 +138,9 @@ class Semaphore(BaseLock):
         permits: int | None = None,
         ttl_ms: int = 30_000,
         recovery: Recovery = Recovery.TTL,
+        wait_s: float | None = None,
     ) -> None:
-        super().__init__(object_type, key, *extra_keys, ttl_ms=ttl_ms, recovery=recovery)
+        super().__init__(object_type, key, *extra_keys, ttl_ms=ttl_ms, recovery=recovery, wait_s=wait_s)
         given = self.default_permits if permits is None else permits
         if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= limits.PERMITS_MAX:
             raise UsageError(f"{type(self).__name__}: permits is 1 to {limits.PERMITS_MAX}, not {given!r}")
@@ -180,5 +207,8 @@ class RateLimiter(BaseLimiter):
         if isinstance(n_items, bool) or not isinstance(n_items, int) or not 1 <= n_items <= limits.RATE_MAX:
             raise UsageError(f"{type(self).__name__}: n_items is 1 to {limits.RATE_MAX}, not {n_items!r}")
         object.__setattr__(self, "n_items", n_items)
+
+    async def __aenter__(self) -> Held:
+        raise UsageError(f"{self.lock_key}: a rate limiter holds back a start; name it in execution_locks")
 
     n_items: int

@@ -17,11 +17,12 @@ from natsume.depends import CallbackSpawner
 from natsume.exceptions import LeaseLost, NatsumeError, TaskTimeoutError
 from natsume.given import HeldLocks, TaskInfo
 from natsume.locks import BaseLimiter, BaseLock
-from natsume.model.lock import Blocked, Holding
+from natsume.model.lock import Blocked, Holding, Want
 from natsume.model.record import Chunk, Done
 from natsume.model.task import State, Task
 from natsume.ports import Lease
 from natsume.registry import Actor, Registry
+from natsume.runtime.holder import Holder
 from natsume.runtime.keepalive import Keepalive, Lifeline
 from natsume.runtime.run import Run
 from natsume.runtime.watch import Watch
@@ -58,6 +59,8 @@ class Inline:
         self._task = task
         self._stack = AsyncExitStack()
         self._broker: Broker | None = None
+        self._watch: Watch | None = None
+        self._holder: Holder | None = None
         self._message = Task(os.urandom(16).hex(), actor.name, actor.lane, actor.arguments.encode(task))
         self._run = ByHand(Delivery(self._message, b"", 0, 1), os.urandom(6).hex())
         self._run.actor, self._run.task = actor, task
@@ -85,7 +88,7 @@ class Inline:
             for lock in sorted(set(locks or [])):
                 await self._take(lock, held)
             if self._run.leases:
-                await self._keep_leases(held)
+                await self._keep_leases()
             try:
                 return msgspec.json.encode(await self._execute(debugger))
             except asyncio.CancelledError:
@@ -126,7 +129,7 @@ class Inline:
         loop = asyncio.get_running_loop()
         self._run.driver, self._run.running_since = asyncio.current_task(), loop.time()
         try:
-            with bind(self._children):
+            with bind(self._children, self):
                 async with self._actor.plan.open(self._given()) as kwargs:
                     if debugger == "before":
                         breakpoint()  # `step` leads into execute()
@@ -156,7 +159,7 @@ class Inline:
 
     async def _take(self, lock: BaseLock, held: AsyncExitStack) -> None:
         broker = await self._connect()
-        holding = Holding(self._run.nonce, self._message.id, 0.0, worker=self._settings.worker)
+        holding = Holding(self._run.nonce, self._message.id, broker.now(), worker=self._settings.worker)
         lease = await broker.leases.acquire(lock.want, holding)
         if isinstance(lease, Blocked):
             raise NatsumeError(f"{lock.lock_key} is held by task {lease.task}; try again when that has ended")
@@ -165,9 +168,27 @@ class Inline:
 
     async def _release(self, lease: Lease) -> None:
         assert self._broker is not None
+        if self._watch is not None:
+            self._watch.drop_lease(lease)
+        self._run.leases.remove(lease)
         await self._broker.leases.release(lease)
 
-    async def _keep_leases(self, held: AsyncExitStack) -> None:
+    async def hold(self, want: Want, wait_s: float) -> int:
+        """Take a lock inside execute(); the first one brings the connection and the thread that renews it."""
+        if self._holder is None:
+            broker = await self._connect()
+            if self._watch is None:
+                await self._keep_leases()
+            assert self._watch is not None
+            self._holder = Holder(broker.leases, self._run, self._watch, broker.now)
+        return await self._holder.hold(want, wait_s)
+
+    async def give_back(self, want: Want) -> None:
+        """Give back what was taken last of this lock."""
+        assert self._holder is not None, "held before"
+        await self._holder.give_back(want)
+
+    async def _keep_leases(self) -> None:
         """Renew from a thread, so that a debugger that blocks this one loses no lock."""
         from natsume.adapters.nats.broker import Broker  # noqa: PLC0415 - without locks there is none
         from natsume.adapters.nats.lifeline import NatsLifeline  # noqa: PLC0415
@@ -175,13 +196,13 @@ class Inline:
         async def line() -> Lifeline:
             return NatsLifeline(await Broker.connect(self._settings, name=_NAME))
 
-        watch = Watch({}, asyncio.get_running_loop())
+        self._watch = watch = Watch({}, asyncio.get_running_loop())
         watch.beat = float("inf")  # a person may think as long as they like
         for lease in self._run.leases:
             watch.add_lease(lease, self._run)
         keepalive = Keepalive(watch, line, self._settings.ack_wait_s)
         await keepalive.start()
-        held.push_async_callback(keepalive.stop)
+        self._stack.push_async_callback(keepalive.stop)
 
     async def _connect(self) -> "Broker":
         if self._broker is None:

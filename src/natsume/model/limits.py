@@ -128,6 +128,9 @@ PERMITS_MAX: Final = 500
 READERS_MAX: Final = 1000
 """Readers of one lock at a time; more wait."""
 
+EPOCH_MAX: Final = 2**22
+"""Losses of all the broker's data that fencing tokens can outlive; a token stays below 2^63."""
+
 RESERVE_S: Final = 5.0
 """How long a waiter that was woken may take until its worker has it, before its place is free for others."""
 

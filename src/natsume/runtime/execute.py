@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from natsume.binding import bind
+from natsume.binding import Locker, bind
 from natsume.children import Children
 from natsume.core import events as ev
 from natsume.exceptions import Snooze, TaskTimeoutError, UnretryableError
@@ -28,7 +28,7 @@ _NULL = b"null"
 
 
 async def execute(
-    run: Run, children: Children, given: Mapping[type, Any], now: Callable[[], float]
+    run: Run, children: Children, given: Mapping[type, Any], now: Callable[[], float], locker: Locker | None = None
 ) -> ev.Returned | ev.Raised | ev.Snoozed | ev.Interrupted:
     """Run the actor of a delivery to its end; whatever it raises is an event, never an exception."""
     actor = run.actor
@@ -36,7 +36,7 @@ async def execute(
     task = run.delivery.task
     run.started_at = now()
     try:
-        with bind(children):
+        with bind(children, locker):
             result = await _call(run, actor, given)
     except asyncio.CancelledError as error:
         return _stopped(run, actor, error, now())

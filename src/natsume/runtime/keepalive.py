@@ -68,7 +68,7 @@ class Keepalive:
         self._ready: asyncio.Future[None] = watch.loop.create_future()
         self._thread = threading.Thread(target=self._run, name="natsume-keepalive", daemon=True)
         self._connected = False
-        self._renewing: set[str] = set()
+        self._renewing: set[tuple[str, int]] = set()
         self._reported_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -125,8 +125,8 @@ class Keepalive:
             left_s = lease.until - now
             if left_s <= _LEASE_MARGIN_S:
                 self._watch.lost(lease, run)
-            elif left_s < lease.want.ttl_s * 2 / 3 and lease.key not in self._renewing:
-                self._renewing.add(lease.key)
+            elif left_s < lease.want.ttl_s * 2 / 3 and (lease.key, lease.token) not in self._renewing:
+                self._renewing.add((lease.key, lease.token))
                 task = asyncio.get_running_loop().create_task(self._renew_one(line, lease, run))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -138,7 +138,7 @@ class Keepalive:
         except BrokerError as error:
             _log.warning("the lease %s could not be renewed yet: %s", lease.key, error)
         finally:
-            self._renewing.discard(lease.key)
+            self._renewing.discard((lease.key, lease.token))
 
     async def _check_loop(self, line: Lifeline, now: float) -> None:
         since = self._watch.beat

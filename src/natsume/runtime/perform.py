@@ -20,6 +20,7 @@ from natsume.ports import Chunks, Deliveries, Inquiries, Joins, Leases, Limiters
 from natsume.registry import Registry
 from natsume.results import JoinResults
 from natsume.runtime.execute import execute
+from natsume.runtime.holder import Holder
 from natsume.runtime.intake import Intake
 from natsume.runtime.limiting import Limiting, RuleOf, rule_of
 from natsume.runtime.lookups import Lookups
@@ -233,7 +234,8 @@ class Performer:
         write_chunk = partial(self._ports.chunks.write, task.id, run.nonce)
         children = Children(self._registry, task, self._submit_child, write_chunk)
         results = JoinResults(task.after, self._ports.joins, self._ports.inquiries)
-        event = await execute(run, children, given(run, children, results), self._ports.now)
+        locker = Holder(self._ports.leases, run, self._watch, self._ports.now)
+        event = await execute(run, children, given(run, children, results), self._ports.now, locker)
         run.check_leases(time.monotonic())
         return event
 

@@ -20,7 +20,7 @@ class Watch:
         self.in_hand = in_hand
         self.beat = time.monotonic()
         self.runs: dict[asyncio.Task[None], Run] = {}
-        self._leases: dict[str, tuple[Lease, Run]] = {}
+        self._leases: dict[tuple[str, int], tuple[Lease, Run]] = {}
 
     def is_stale(self, age_s: float) -> bool:
         """Whether the loop, or the whole process, has stood still for so long."""
@@ -28,11 +28,12 @@ class Watch:
 
     def add_lease(self, lease: Lease, run: Run) -> None:
         """Have a lease renewed until it is dropped."""
-        self._leases[lease.key] = (lease, run)
+        # By its token too: a lease that was lost and its successor may be held in one worker.
+        self._leases[lease.key, lease.token] = (lease, run)
 
     def drop_lease(self, lease: Lease) -> None:
         """Renew it no more."""
-        self._leases.pop(lease.key, None)
+        self._leases.pop((lease.key, lease.token), None)
 
     def leases(self) -> list[tuple[Lease, Run]]:
         """All leases that are to be renewed."""

@@ -54,6 +54,30 @@ def test_locks_are_held_and_renewed_while_it_runs_and_given_back_at_ctrl_c(natsu
     assert natsume("call", "Locked", "--args", '["1"]').code == 0
 
 
+INSIDE = """
+    import asyncio
+    from natsume import BaseTask, MutexLock
+
+    class Inside(BaseTask):
+        async def execute(self):
+            async with MutexLock("job", "1", ttl_ms=1000, wait_s=0.5) as held:
+                print("inside", flush=True)
+                await asyncio.sleep(3600)
+"""
+
+
+def test_a_lock_inside_the_task_is_held_and_its_holder_is_named(natsume, start, online, site):
+    site.add("inside_actors", INSIDE, "[natsume.tasks.inside]\nInside = inside_actors:Inside\n")
+    first = start("call", "Inside")
+    first.until("inside")
+    for _ in range(2):
+        refused = natsume("call", "Inside")
+        assert (refused.code, refused.out) == (1, "")
+        assert "LockNotAcquired: mutex:job:1 is held by task" in refused.err
+    assert first.stop(signal.SIGINT) == 130
+    assert natsume("call", "Locked", "--args", '["1"]').code == 0
+
+
 def test_it_is_given_what_a_worker_would_give(natsume, site, online):
     site.add("given_actors", GIVEN, "[natsume.tasks.given]\nGiven = given_actors:Given\n")
     assert json.loads(natsume("call", "Given").out) == ["given:Given", 1, True]

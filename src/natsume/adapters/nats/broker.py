@@ -30,6 +30,7 @@ from natsume.adapters.nats.schedules import BUCKET as SCHEDULES_BUCKET
 from natsume.adapters.nats.schedules import StreamSchedules
 from natsume.adapters.nats.wire import Wire
 from natsume.exceptions import BrokerError
+from natsume.model import limits
 from natsume.model.subject import EVENTS, RECORDS, TASKS, Lane, kv
 from natsume.settings import Settings
 
@@ -109,6 +110,7 @@ class Broker:
         events = await self.stream_info(EVENTS)
         ends = (info["state"]["last_seq"], records["state"]["last_seq"], events["state"]["last_seq"])
         mark = await self._mark(BootMark(*ends))
+        self.leases.epoch = await self._epoch()
         self.boot_mark, self.records_mark, self.events_mark = mark.tasks, mark.records, mark.events
 
     async def stream_info(self, stream: str, **query: object) -> dict[str, Any]:
@@ -144,6 +146,18 @@ class Broker:
 
     async def _time(self) -> float:
         return datetime.fromisoformat((await self.stream_info(TASKS))["ts"]).timestamp()
+
+    async def _epoch(self) -> int:
+        """How many brokers' data were lost before this one's, as `config` says; nothing said is none."""
+        found = await self._config_reader.last([kv("config", "epoch")])
+        text = found[0].body.decode("utf-8", "replace") if found else ""
+        if not text:
+            return 0
+        if not text.isdecimal() or int(text[:8]) > limits.EPOCH_MAX or len(text) > 8:
+            raise BrokerError(
+                f"the key epoch in the bucket config is {text[:20]!r}, no number up to {limits.EPOCH_MAX}"
+            )
+        return int(text)
 
     async def _mark(self, mark: BootMark) -> BootMark:
         key = kv("config", f"boot.{self.wire.server_id}")

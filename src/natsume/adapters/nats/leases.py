@@ -27,6 +27,9 @@ from natsume.model.task import Task
 from natsume.ports import Lease
 
 BUCKET: Final = "locks"
+TOKENS_PER_EPOCH: Final = 2**40
+"""Tokens grow over the revisions of one broker's bucket, and over brokers by their epoch."""
+
 _EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence: {}\r\n"
 _WHOLE: Final = "Nats-Expected-Last-Subject-Sequence-Subject: {}\r\n"
 _DELETE: Final = f"$JS.API.STREAM.MSG.DELETE.KV_{BUCKET}"
@@ -52,6 +55,7 @@ class KvLeases:
         self._request = request
         self._line = line
         self._now = now
+        self.epoch = 0
 
     async def acquire(self, want: Want, holding: Holding, *, waited: bool = False) -> Lease | Blocked:
         """Take a place if there is one, or if it is kept for this task, which `waited`, or already this holder's."""
@@ -68,7 +72,9 @@ class KvLeases:
                 if locking.kept(entries, holding.task, but=place):  # two that left woke it, each with its own permit
                     await self.wake(want.key, given_up_by=holding.task)
                 until = float("inf") if want.manual else began + want.ttl_s
-                return Lease(want, place.slot, holding, revision, revision, until, waited)
+                return Lease(
+                    want, place.slot, holding, self.epoch * TOKENS_PER_EPOCH + revision, revision, until, waited
+                )
             entries = await self.entries(want.key)
             choice = locking.take(want, entries, asker)
             if isinstance(choice, Place):
