@@ -7,12 +7,13 @@ from typing import Any
 
 from natsume.core import effects as do
 from natsume.core import events as ev
+from natsume.core import gcra
 from natsume.core import phases as at
 from natsume.core.delivery import Delivery, Rules
 from natsume.model.record import Failure
 
 from .laws import Laws, Witness
-from .scenario import Actor
+from .scenario import SHARE, Actor
 from .world import STRIKE, STRIKE_S, Lock, World
 
 
@@ -39,11 +40,13 @@ class Run:
         self.interrupted = False
         self.noted = False
         self.started_at = 0.0
+        self.grants = delivery.grants or {}
+        delivery.grants = None
 
     @property
     def awaits_answer(self) -> bool:
         """Whether something of it is on its way to the broker."""
-        return self.sent is not None and not isinstance(self.sent, do.Execute | do.Isolate)
+        return self.sent is not None and not isinstance(self.sent, do.Execute | do.Isolate | do.SetAside)
 
 
 def brief(event: ev.Event | None) -> str:
@@ -74,12 +77,16 @@ class Carry:
         self._world = world
         self._laws = laws
         self._rng = rng
+        self.lacking = gcra.lacking
+        self.unused = gcra.unused
         self._arrive: dict[type, Callable[[Run, Any], ev.Event | None]] = {
             do.TakeLocks: self._take_locks,
             do.LookUp: self._look_up,
             do.Isolate: lambda run, effect: ev.Isolated(),
             do.Mark: self._mark,
             do.Unmark: self._unmark,
+            do.Reserve: self._reserve,
+            do.SetAside: self._set_aside,
             do.Execute: self._execute,
             do.Commit: self._commit,
             do.RecordFailure: self._record_failure,
@@ -125,7 +132,10 @@ class Carry:
 
     def _look_up(self, run: Run, _: do.LookUp) -> ev.Event:
         task = run.delivery.task
-        return ev.LookedUp(self._world.now, self._world.look_up(task.id, task.attempt))
+        history = self._world.look_up(task.id, task.attempt)
+        if history.started is not None:
+            run.grants = self.unused(run.grants, history.started.at)
+        return ev.LookedUp(self._world.now, history)
 
     def _mark(self, run: Run, effect: do.Mark) -> ev.Event:
         sequence = self._world.start(effect.record, effect.expected)
@@ -139,6 +149,23 @@ class Carry:
         taken_back = self._world.start(effect.record, effect.expected) is not None
         if not taken_back:
             self._laws.ended(run.seen, told=False)
+
+    def void(self, run: Run) -> bool:
+        """Whether a run's place has passed."""
+        limited = run.actor is not None and run.actor.limited
+        return limited and bool(self.lacking([SHARE], run.grants, self._world.now))
+
+    def _reserve(self, run: Run, _: do.Reserve) -> ev.Event:
+        now = self._world.now
+        if self.void(run):
+            run.grants = {SHARE.name: self._world.reserve(SHARE)}
+        until = run.grants[SHARE.name]
+        if until <= now:
+            return ev.Granted()
+        return ev.Throttled(now, until, run.grants, room=self._rng.random() < 0.9)
+
+    def _set_aside(self, run: Run, effect: do.SetAside) -> None:
+        run.delivery.grants = effect.grants
 
     def _execute(self, run: Run, _: do.Execute) -> ev.Event:
         now, actor, task = self._world.now, run.actor, run.delivery.task

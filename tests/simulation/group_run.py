@@ -129,9 +129,9 @@ class GroupWorker(Worker):
 
     def die_spawning(self, run: Run) -> None:
         """Leave some of the chunks of a run that is cut short."""
-        assert isinstance(self._carry, GroupCarry)
+        assert isinstance(self.carry, GroupCarry)
         try:
-            self._carry.spawn(run, self._rng.randint(0, 3))
+            self.carry.spawn(run, self._rng.randint(0, 3))
         except Cut:
             return
 

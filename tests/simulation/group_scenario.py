@@ -67,7 +67,20 @@ class Draft:
         retries_max = rounds if kind == "flaky" else rng.choice((0, 0, 1))
         keys = rng.choice(((), (), (), ("a",)))
         plan = Plan(
-            name, kind, rounds, retries_max, keys, False, False, None, 0.0, groups, loose, varies, rng.random() < 0.3
+            name,
+            kind,
+            rounds,
+            retries_max,
+            keys,
+            False,
+            False,
+            None,
+            0.0,
+            False,
+            groups,
+            loose,
+            varies,
+            rng.random() < 0.3,
         )
         self.actors[name] = plan
         return name

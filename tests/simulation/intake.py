@@ -1,6 +1,7 @@
 """What a simulated worker has in hand: each id once at a time, as in the real intake."""
 
 from natsume.core.delivery import Delivery
+from natsume.model.limits import HOLD_S
 
 from .world import Message, World
 
@@ -11,6 +12,7 @@ class Intake:
     def __init__(self, world: World, slots: int) -> None:
         self.world = world
         self.buffer: list[tuple[Delivery, float]] = []
+        self.aside: list[Delivery] = []
         self.in_hand: dict[str, Delivery] = {}
         self.followers: dict[str, list[Delivery]] = {}
         self.draining = False
@@ -36,11 +38,11 @@ class Intake:
             message.resent,
             message.fired,
             subject="task",
+            grants=self.places(message),
         )
         held = self.in_hand.get(task.id)
         if held is None:
-            self.in_hand[task.id] = delivery
-            self.buffer.append((delivery, self.world.now))
+            self._put(delivery)
         elif held.sequence == delivery.sequence:
             held.token = delivery.token
         else:
@@ -49,28 +51,53 @@ class Intake:
     def drain(self) -> None:
         """Start nothing more and give back what has not started."""
         self.draining = True
-        waiting = [delivery for delivery, _ in self.buffer]
+        waiting = [delivery for delivery, _ in self.buffer] + self.aside
         for delivery in waiting:
             del self.in_hand[delivery.task.id]
         waiting.extend(follower for group in self.followers.values() for follower in group)
         self.buffer.clear()
+        self.aside.clear()
         self.followers.clear()
         for delivery in waiting:
             self.world.give_back(int(delivery.token))
 
     def doubt(self) -> None:
         """Make suspects of all that has not started: the broker may have brought it to others."""
-        for delivery, _ in self.buffer:
+        for delivery in [*(delivery for delivery, _ in self.buffer), *self.aside]:
             delivery.resent = True
 
+    def places(self, message: Message) -> dict[str, float] | None:
+        """The places that a delivery comes with: what was delivered before may have used them."""
+        return message.task.grants if message.delivered == 1 else None
+
+    def come(self) -> None:
+        """Put what was set aside before all others, once its places have come."""
+        for delivery in [one for one in self.aside if until(one) <= self.world.now]:
+            self.aside.remove(delivery)
+            self.buffer.insert(0, (delivery, self.world.now))
+
+    def _put(self, delivery: Delivery) -> None:
+        self.in_hand[delivery.task.id] = delivery
+        if 0 < until(delivery) - self.world.now <= HOLD_S:
+            self.aside.append(delivery)
+        else:
+            self.buffer.append((delivery, self.world.now))
+
     def let_go(self, delivery: Delivery) -> None:
-        """What waited for this id is next, as a suspect."""
+        """What waited for this id is next, as a suspect; what was set aside stays."""
+        if delivery.grants is not None and not self.draining:
+            self._put(delivery)
+            return
         del self.in_hand[delivery.task.id]
         followers = self.followers.pop(delivery.task.id, None)
         if followers:
             first = followers.pop(0)
             first.resent = True
-            self.in_hand[first.task.id] = first
-            self.buffer.append((first, self.world.now))
+            self._put(first)
             if followers:
                 self.followers[first.task.id] = followers
+
+
+def until(delivery: Delivery) -> float:
+    """When the last of a delivery's places comes."""
+    return max((delivery.grants or {}).values(), default=0.0)

@@ -12,7 +12,7 @@ from natsume.core import phases as at
 from natsume.model.record import Done, Failed, Started
 from natsume.model.task import Reason, State
 
-from .scenario import CRASHES_MAX, Actor, Scenario
+from .scenario import CRASHES_MAX, SHARE, Actor, Scenario
 from .world import Message, World
 
 
@@ -61,6 +61,8 @@ class Laws:
         self._sent_again: set[str] = set()
         self._interrupted: set[str] = set()
         self._tokens: dict[str, int] = {}
+        self._starts: list[float] = []
+        self._places: set[float] = set()
         self.executions: Counter[str] = Counter()
 
     # what happens
@@ -107,6 +109,16 @@ class Laws:
             self._unmarked[run.id] += 1
         if run.kind == "poison" and self._unmarked[run.id] > 1 + self._excused[run.id]:
             raise LawBroken("poison starts unmarked once", f"{run.id}: {self._unmarked[run.id]} times")
+
+    def takes_place(self, run: Witness, place: float) -> None:
+        """One of the limiter's tasks starts."""
+        if place in self._places:
+            raise LawBroken("a place is used once", f"{run.nonce} of {run.id} has that of {place}")
+        self._places.add(place)
+        now, rule = self._world.now, SHARE.rule
+        self._starts = [at for at in self._starts if now - at <= rule.window_s] + [now]
+        if len(self._starts) > rule.limit + rule.burst:
+            raise LawBroken("no window has more starts than allowed", f"{run.id} is one of {self._starts}")
 
     def acquired(self, key: str, token: int, *, again: bool) -> None:
         """A lock was taken; tokens only grow over holders."""

@@ -120,6 +120,15 @@ def _never_alone(worker: Worker) -> None:
     worker.can_advance = lambda run: True  # type: ignore[method-assign]
 
 
+def _use_what_is_void(worker: Worker) -> None:
+    worker.carry.lacking = lambda shares, grants, _: [share for share in shares if share.name not in grants]
+
+
+def _use_places_twice(worker: Worker) -> None:
+    worker.carry.unused = lambda grants, _: dict(grants)
+    worker.places = lambda message: message.task.grants  # type: ignore[method-assign]
+
+
 NOTHING: Final = Planted("nothing")
 
 BUGS: Final = {
@@ -138,6 +147,8 @@ BUGS: Final = {
         Planted("a copy that aged in a buffer is trusted", None, _trust_the_old),
         Planted("a copy that waited is not marked", None, _table(_mark_redelivered_only)),
         Planted("being alone is forgotten", None, _table(_forget_being_alone)),
+        Planted("a place that has passed is used", None, _use_what_is_void),
+        Planted("a place is used twice", None, _use_places_twice),
         Planted("a failed copy is dropped, not helped", None, _table(_drop_failed_copy)),
     )
 }

@@ -10,6 +10,7 @@ from natsume.model.task import Task
 
 from . import faults, scenario
 from .carry import Killed, Run
+from .intake import until
 from .laws import LawBroken, Laws
 from .planted import NOTHING, Planted
 from .records import START
@@ -98,7 +99,8 @@ class Simulation:
             rng.choice(self._faults)(self)
             return
         if rng.random() < self._tempo:
-            self._tick(rng.choice(_TICKS_S))
+            passed_s = rng.choice(_TICKS_S)
+            self._tick(passed_s if rng.random() < 0.2 else self._until_a_place(passed_s))
             return
         chance = rng.random()
         if chance < 0.74:
@@ -198,7 +200,17 @@ class Simulation:
         """Time goes by; workers that can extend their deliveries and renew their leases."""
         self.world.now += passed_s
         for worker in self.workers:
+            if worker.stalled_until <= self.world.now:
+                worker.come()
             worker.keep_alive()
+
+    def _until_a_place(self, at_most_s: float) -> float:
+        """Not beyond the next timer or schedule of a task with a place, and little while such a task is in a slot."""
+        if any(run.grants for worker in self.workers for run in worker.runs):
+            return 0.01
+        ends = [until(delivery) for worker in self.workers for delivery in worker.aside]
+        ends += [lies.at for lies in self.world.later.values() if lies.task.grants]
+        return min([at_most_s, *(at - self.world.now for at in ends if at > self.world.now)])
 
     def _quiet(self) -> None:
         """No more faults: everything must come to its end."""
@@ -214,7 +226,7 @@ class Simulation:
             if not self._quiet_round():
                 if not self._unfinished():
                     return
-                self._tick(5.0)
+                self._tick(self._until_a_place(5.0))
         raise LawBroken("everything ends", f"{len(self.world.tasks)} tasks, {list(self.world.later)} are left")
 
     def _quiet_round(self) -> bool:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from natsume.core.delivery import Rules
 from natsume.core.tick import TickRules
 from natsume.enums import Overlap, Priority, Size
+from natsume.model.limit_rule import RateRule, Share
 from natsume.model.subject import Lane
 from natsume.model.task import Task
 from natsume.model.tick import ScheduleKey
@@ -17,6 +18,9 @@ from natsume.schedules import IntervalSeconds
 CRASHES_MAX = 3
 LANE = Lane(Priority.NORMAL, Size.SMALL)
 OTHER_LANE = Lane(Priority.BACKGROUND, Size.SMALL)
+
+SHARE = Share("rate", RateRule(1, 5.0))
+"""What each limited task takes of the one rate limiter."""
 
 KINDS = ("plain", "tick", "flaky", "failing", "snoozing", "poison", "misplaced", "rare", "stray")
 
@@ -33,11 +37,12 @@ class Actor(msgspec.Struct, frozen=True):
     dlq_eligible: bool
     wait_limit_s: float | None = None
     struck_until: float = 0.0
+    limited: bool = False
 
     def rules(self, worker: str) -> Rules:
         """What its worker tells the table."""
         rules = Rules(self.name, LANE, self.dlq_eligible, self.drop_on_shutdown, CRASHES_MAX, worker=worker)
-        rules = replace(rules, wait_limit_s=self.wait_limit_s)
+        rules = replace(rules, limited=self.limited, wait_limit_s=self.wait_limit_s)
         return replace(rules, ticks=TickRules(overlap=Overlap.SKIP)) if self.kind == "tick" else rules
 
     def known_to(self, number: int) -> bool:
@@ -84,4 +89,14 @@ def draw(rng: Random) -> Scenario:
             due = datetime.fromtimestamp(60 * number, UTC)
             task = replace(task, id=ScheduleKey(actor.name).tick(due), schedule=IntervalSeconds(60).text)
         tasks.append((task, delay_s))
+    actors = _limit(actors, rng)
     return Scenario(tuple(tasks), actors, rng.randint(2, 3), rng.randint(1, 3))
+
+
+def _limit(actors: dict[str, Actor], rng: Random) -> dict[str, Actor]:
+    """Put some under the rate limiter, in some worlds; the others stay as their seed had them before."""
+    own = Random()
+    own.setstate(rng.getstate())
+    if own.random() < 0.7:
+        return actors
+    return {name: replace(actor, limited=own.random() < 0.7) for name, actor in actors.items()}

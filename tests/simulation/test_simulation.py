@@ -70,7 +70,7 @@ def test_every_row_of_the_table_is_played() -> None:
 
         worker.table = watched
 
-    for seed in range(1_000):
+    for seed in range(5_000):
         simulate(seed, Planted("nothing, but watched", spoil=watch))
         if not left:
             return

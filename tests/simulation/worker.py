@@ -22,7 +22,7 @@ from .carry import Carry, Run, brief
 from .intake import Intake
 from .laws import Laws
 from .records import START
-from .scenario import Scenario
+from .scenario import SHARE, Scenario
 from .world import ACK_WAIT_S, STRIKE, World
 
 Table = Callable[[at.Phase, Delivery, Rules, ev.Event], Step]
@@ -53,7 +53,7 @@ class Worker(Intake):
         self._scenario = scenario
         self._rng = rng
         self._count = 0
-        self._carry = self.carries(world, laws, rng)
+        self.carry = self.carries(world, laws, rng)
 
     def taken(self) -> int:
         """Slots that are taken."""
@@ -130,7 +130,7 @@ class Worker(Intake):
         """Let the effect on its way arrive, or tell its answer to the table."""
         if run.sent is not None:
             effect, run.sent = run.sent, None
-            run.answer = self._carry.arrive(run, effect)
+            run.answer = self.carry.arrive(run, effect)
             self._say(run, f"{type(effect).__name__}: {brief(run.answer)}")
             if run.ordered or run.answer is None:
                 self._send(run)
@@ -144,9 +144,9 @@ class Worker(Intake):
         effect = run.sent
         assert effect is not None
         if done:
-            self._carry.arrive(run, effect)
+            self.carry.arrive(run, effect)
         elif isinstance(effect, do.TakeLocks) and self._rng.random() < 0.5:
-            self._carry.arrive_in_part(run)
+            self.carry.arrive_in_part(run)
         run.sent = None
         self._say(run, f"{type(effect).__name__} has no answer ({'it happened' if done else 'it did not'})")
         if isinstance(effect, _NO_ANSWER):
@@ -158,13 +158,13 @@ class Worker(Intake):
     def arrive_unseen(self, run: Run) -> None:
         """The effect on its way takes place, and its worker is gone."""
         assert run.sent is not None
-        self._carry.arrive(run, run.sent)
+        self.carry.arrive(run, run.sent)
 
     def abandon(self, run: Run) -> None:
         """Let go of a delivery at a shutdown, wherever it stands."""
         if not isinstance(run.phase, at.Closed):
-            self._carry.arrive(run, do.ReleaseLocks())
-            self._carry.arrive(run, do.GiveBack())
+            self.carry.arrive(run, do.ReleaseLocks())
+            self.carry.arrive(run, do.GiveBack())
         self.laws.ended(run.seen, told=False)
 
     def lease_gone(self, run: Run) -> None:
@@ -209,7 +209,12 @@ class Worker(Intake):
             self.lease_gone(run)
             run.sent, run.answer = None, ev.Interrupted(run.started_at, run.started_at)
             return
+        if self.carry.void(run):
+            run.sent, run.answer = None, ev.GrantVoid()
+            return
         others = any(other is not run and isinstance(other.sent, do.Execute) for other in self.runs)
+        if run.rules.limited:
+            self.laws.takes_place(run.seen, run.grants[SHARE.name])
         self.laws.executes(run.seen, run.phase, set(run.leases), others)
         self._say(run, f"runs, delivered {run.delivery.delivered} times")
 

@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from natsume.core import gcra
+from natsume.core.gcra import Asked, Quota
 from natsume.model import subject
+from natsume.model.limit_rule import Share
 from natsume.model.limits import RESERVE_S
 from natsume.model.lock import Blocked, Want
 from natsume.model.task import Task
@@ -74,6 +77,7 @@ class World(Records):
         self.later: dict[str, Schedule] = {}
         self.purges: set[str] = set()
         self.locks: dict[str, Lock] = {}
+        self.quota = Quota()
         self.last_sequence = 0
         self._last_revision = 0
 
@@ -215,6 +219,14 @@ class World(Records):
             "", self._last_revision, self._last_revision, self.now + RESERVE_S, task.id, task.waiting_since or 0.0
         )
         self._ready(task, fired=True)
+
+    # limiters
+
+    def reserve(self, share: Share) -> float:
+        """The time of a place under the one rate limiter."""
+        (at,), self.quota = gcra.reserve(self.quota, [Asked(share.rule, share.items, self.now)], self.now)
+        assert at is not None
+        return at
 
     def unstrike(self) -> None:
         """Send all that wait for a strike's end back to their lanes."""
