@@ -8,17 +8,18 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from msgspec import Raw
 from msgspec.structs import replace
 from sqlalchemy import Connection, func, insert, inspect, select
 
 from natsume.adapters.sql import migrating
 from natsume.adapters.sql.engine import engine_of
 from natsume.adapters.sql.ledger import SqlLedger
-from natsume.adapters.sql.schema import attempts, comments, epochs, metadata, tasks
+from natsume.adapters.sql.schema import attempts, comments, epochs, joins, metadata, tasks
 from natsume.core.projection import Changes, project
 from natsume.exceptions import LedgerError
 from natsume.model.ledger import Attempt, Row
-from natsume.model.record import Failure, Letter, child_id
+from natsume.model.record import Child, Failure, Group, Letter, child_id
 from natsume.model.task import Reason, State
 from natsume.settings import Settings
 from recorded import done, failed, settled, started, submitted
@@ -157,6 +158,38 @@ async def test_pruning_takes_the_old_of_a_state_with_all_that_is_theirs(ledger, 
     assert await ledger.prune(State.COMPLETED, 103.0, 2) == 0
     assert [row.id for row in await rows_of(engine)] == ["bad", "open", "t3", "t4"]
     assert (await count(engine, comments), await count(engine, attempts)) == (1, 1)
+
+
+async def test_members_stay_until_the_callback_of_their_join_goes(ledger, engine):
+    callback = child_id("j", "callback")
+    group = Group("j", 2, 0, Child(callback, "g:A", "normal.small", Raw(b"{}")))
+    records = [done("p", groups=(group,), finished_at=50.0), done("m", join="j", member=0, finished_at=100.0)]
+    await ledger.project(project(records), "b", 1)
+    assert await count(engine, joins) == 1
+    assert await ledger.prune(State.COMPLETED, 200.0, 9) == 1
+    assert [row.id for row in await rows_of(engine)] == ["m"]
+    await ledger.project(project([done(callback, finished_at=150.0)]), "b", 2)
+    assert await ledger.prune(State.COMPLETED, 200.0, 9) == 1
+    assert await count(engine, joins) == 0
+    assert await ledger.prune(State.COMPLETED, 200.0, 9) == 1
+
+
+async def test_a_join_that_never_fires_goes_with_the_failed(ledger, engine):
+    group = Group("j", 2, 0, Child("c", "g:A", "normal.small", Raw(b"{}")))
+    await ledger.project(project([done("p", groups=(group,), finished_at=50.0)]), "b", 1)
+    assert await ledger.prune(State.FAILED, 51.0, 9) == 0
+    assert await count(engine, joins) == 0
+
+
+async def test_each_row_knows_the_last_epoch_that_told_of_it(ledger, engine):
+    async def epochs_of() -> dict[str, int]:
+        async with engine.begin() as connection:
+            return dict(map(tuple, await connection.execute(select(tasks.c.id, tasks.c.epoch))))
+
+    await ledger.project(project([submitted("a"), submitted("b")]), "one", 1)
+    await ledger.project(project([submitted("a")]), "two", 1)
+    await ledger.project(project([submitted("b")]), "one", 2)
+    assert await epochs_of() == {"a": 2, "b": 1}
 
 
 async def test_times_are_aware_and_keep_their_microseconds(ledger, engine):

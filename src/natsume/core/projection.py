@@ -12,6 +12,8 @@ from typing import Any, Final, overload
 import msgspec
 from msgspec.structs import replace
 
+from natsume.core.join import Join
+from natsume.core.reaction import joins_of
 from natsume.model import codec, limits, subject
 from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Row
 from natsume.model.record import Child, Done, Failed, Settled, Started, Submitted
@@ -33,17 +35,19 @@ _settled = msgspec.json.Decoder(Settled)
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What a batch changes: at most one row per task, and the failed attempts; `unread` are places of the batch."""
+    """What a batch changes: at most one row per task, failed attempts, new joins; `unread` are places of the batch."""
 
     rows: list[Row]
     attempts: list[Attempt]
     unread: list[int]
+    joins: list[Join] = []
 
 
 def project(records: Sequence[tuple[str, bytes]]) -> Changes:
     """The changes that records make, each given by its subject and body; kinds that are not known make none."""
     rows: dict[str, Row] = {}
     attempts: dict[tuple[str, int], Attempt] = {}
+    joins: dict[str, Join] = {}
     unread = []
     for place, (name, body) in enumerate(records):
         tokens = name.split(".")
@@ -51,7 +55,7 @@ def project(records: Sequence[tuple[str, bytes]]) -> Changes:
         if read is None:
             continue
         try:
-            said, failed = read(tokens[3], body)
+            said, failed, opened = read(tokens[3], body)
         except (msgspec.MsgspecError, ValueError, LookupError, RecursionError):
             unread.append(place)
             continue
@@ -61,7 +65,8 @@ def project(records: Sequence[tuple[str, bytes]]) -> Changes:
         if failed is not None:
             key = (failed.task_id, failed.attempt)
             attempts[key] = max(attempts.get(key, failed), failed, key=lambda one: one.failed_at)
-    return Changes(list(rows.values()), list(attempts.values()), unread)
+        joins.update((join.id, join) for join in opened)
+    return Changes(list(rows.values()), list(attempts.values()), unread, list(joins.values()))
 
 
 def merge(one: Row, other: Row) -> Row:
@@ -85,7 +90,7 @@ def step(attempt: int, at: float, *, failed: bool = False, ended: bool = False) 
     return min(attempt, _ATTEMPT_MAX) << 38 | failed << 37 | tenths << 1 | ended
 
 
-Said = tuple[Iterable[Row], Attempt | None]
+Said = tuple[Iterable[Row], Attempt | None, Sequence[Join]]
 
 
 def _of_submitted(task_id: str, body: bytes) -> Said:
@@ -97,12 +102,13 @@ def _of_submitted(task_id: str, body: bytes) -> Said:
     row = Row(
         record.id,
         step(0, at),
-        State.ENQUEUED,
+        State.ENQUEUED if record.due is None else State.WAITING,
         fitted(record.actor),
         at,
         at,
         lane=str(lane),
         submitted_at=at,
+        due_at=None if record.due is None else _time(record.due),
         tracked=True,
         owner=fitted(task.owner),
         tenant=fitted(task.tenant),
@@ -115,7 +121,7 @@ def _of_submitted(task_id: str, body: bytes) -> Said:
         labels=_labels(task.labels),
         **_message(record.subject, record.headers, record.body),
     )
-    return [row], None
+    return [row], None, ()
 
 
 def _of_started(task_id: str, body: bytes) -> Said:
@@ -133,7 +139,7 @@ def _of_started(task_id: str, body: bytes) -> Said:
         crashes=record.crashes,
         worker=fitted(record.worker),
     )
-    return [row], None
+    return [row], None, ()
 
 
 def _of_failed(task_id: str, body: bytes) -> Said:
@@ -153,7 +159,7 @@ def _of_failed(task_id: str, body: bytes) -> Said:
         worker=fitted(record.worker),
     )
     failure = record.failure
-    return [row], Attempt(
+    attempt = Attempt(
         record.id,
         record.attempt,
         failure.type[: limits.LEDGER_NAME_MAX],
@@ -164,6 +170,7 @@ def _of_failed(task_id: str, body: bytes) -> Said:
         at,
         next_at,
     )
+    return [row], attempt, ()
 
 
 def _of_done(task_id: str, body: bytes) -> Said:
@@ -217,7 +224,8 @@ def _of_done(task_id: str, body: bytes) -> Said:
         started_at,
         finished_at,
     )
-    return ([row, *(_of_child(record, child) for child in record.children)] if record.children else [row]), attempt
+    rows = [row, *(_of_child(record, child) for child in record.children)] if record.children else [row]
+    return rows, attempt, joins_of(record) if record.groups else ()
 
 
 def _of_child(parent: Done, child: Child) -> Row:
@@ -233,6 +241,7 @@ def _of_child(parent: Done, child: Child) -> Row:
         lane=child.lane,
         submitted_at=at,
         due_at=None if child.at is None else _time(child.at),
+        tracked=child.tracked or parent.owner is not None,
         owner=fitted(parent.owner),
         tenant=fitted(parent.tenant),
         parent=parent.id,
@@ -261,7 +270,7 @@ def _of_settled(task_id: str, body: bytes) -> Said:
         settled_why=record.why,
         replay=_reference(record.replay),
     )
-    return [row], None
+    return [row], None, ()
 
 
 _ENDS: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.DROPPED})

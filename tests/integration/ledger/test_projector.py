@@ -25,5 +25,5 @@ async def test_what_becomes_of_tasks_stands_in_the_ledger(natsume_client, natsum
         "ValueError",
     )
     assert (found[child]["parent"], found[child]["arguments"]) == (parent, '{"number":4}')
-    assert (found[later]["state"], found[later]["finished_at"]) == ("ENQUEUED", None)
+    assert (found[later]["state"], found[later]["finished_at"]) == ("WAITING", None)
     assert (found[retried]["state"], found[retried]["failures"]) == ("FAILED", 2)

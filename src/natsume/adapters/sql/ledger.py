@@ -4,13 +4,15 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Table, and_, case, delete, func, insert, literal, or_, select, update
+import msgspec
+from sqlalchemy import Table, and_, case, delete, exists, func, insert, literal, or_, select, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from natsume.adapters.sql.engine import transaction
 from natsume.adapters.sql.migrating import require
-from natsume.adapters.sql.schema import attempts, comments, epochs, tasks
+from natsume.adapters.sql.schema import attempts, comments, epochs, joins, tasks
+from natsume.core.join import Join
 from natsume.core.projection import Changes
 from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Row
 from natsume.model.record import child_id
@@ -18,6 +20,7 @@ from natsume.model.task import ENDED, State
 
 _ENDED: Final = tasks.c.state.in_(sorted(ENDED))
 _MOMENTS: Final = frozenset(name for name in Row.__struct_fields__ if name.endswith("_at"))
+_OF_A_TASK: Final = ((attempts, "task_id"), (comments, "task_id"), (joins, "callback"), (tasks, "id"))
 _PLAIN: Final = tuple(name for name in Row.__struct_fields__ if name not in _MOMENTS)
 
 
@@ -28,7 +31,7 @@ class SqlLedger:
         self._engine = engine
         self._rows = _merging(engine, tasks)
         self._attempts = _unless_there(engine, attempts)
-        self._followed: set[str] = set()
+        self._joins = _unless_there(engine, joins)
 
     async def prepare(self) -> None:
         """Make sure that the schema is this version's."""
@@ -39,13 +42,16 @@ class SqlLedger:
         # In the order of the keys, so that conductors wait for each other and do not lock crosswise.
         rows = [_values(row) for row in sorted(changes.rows, key=lambda row: row.id)]
         failed = [_attempt(one) for one in sorted(changes.attempts, key=lambda one: (one.task_id, one.attempt))]
+        opened = [_join(one) for one in sorted(changes.joins, key=lambda one: one.id)]
         async with transaction(self._engine) as connection:
+            epoch = await self._epoch(connection, broker)
             if rows:
-                await connection.execute(self._rows, rows)
-            if failed:
-                await connection.execute(self._attempts, failed)
-            await self._follow(connection, broker, sequence)
-        self._followed.add(broker)
+                await connection.execute(self._rows, [row | {"epoch": epoch} for row in rows])
+            for statement, values in ((self._attempts, failed), (self._joins, opened)):
+                if values:
+                    await connection.execute(statement, values)
+            farther = update(epochs).where(epochs.c.broker == broker, epochs.c.sequence < sequence)
+            await connection.execute(farther.values(sequence=sequence))
 
     async def ended(self, task_ids: Collection[str]) -> set[str]:
         """Those whose records the broker need not keep: ended, settled if dead, and read by no callback."""
@@ -60,12 +66,19 @@ class SqlLedger:
         return {task for task, join in ended.items() if join is None or callbacks[join] in over}
 
     async def prune(self, state: State, before: float, count: int) -> int:
-        """Remove at most `count` tasks that ended so before this time, with all that is kept of them; how many."""
-        old = select(tasks.c.id).where(tasks.c.state == state, tasks.c.finished_at < _moment(before)).limit(count)
+        """Remove at most `count` tasks that ended so before this time, with all that is kept of them; how many.
+
+        The members of a join stay as long as the join does: that is until its callback goes, or it is itself as old
+        as the failed tasks that go.
+        """
+        counted = exists().where(joins.c.id == tasks.c.join_id)
+        old = select(tasks.c.id).where(tasks.c.state == state, tasks.c.finished_at < _moment(before), ~counted)
         async with transaction(self._engine) as connection:
-            ids = list((await connection.execute(old)).scalars())
+            if state is State.FAILED:
+                await connection.execute(delete(joins).where(joins.c.opened_at < _moment(before)))
+            ids = list((await connection.execute(old.limit(count))).scalars())
             if ids:
-                for table, key in ((attempts, "task_id"), (comments, "task_id"), (tasks, "id")):
+                for table, key in _OF_A_TASK:
                     await connection.execute(delete(table).where(table.c[key].in_(ids)))
         return len(ids)
 
@@ -73,14 +86,20 @@ class SqlLedger:
         """Disconnect."""
         await self._engine.dispose()
 
-    async def _follow(self, connection: AsyncConnection, broker: str, sequence: int) -> None:
-        this = epochs.c.broker == broker
-        if broker not in self._followed and not (await connection.execute(select(epochs.c.number).where(this))).first():
-            number = func.coalesce(func.max(epochs.c.number), 0) + 1
-            row = select(number, literal(broker), literal(datetime.now(UTC), epochs.c.began_at.type), literal(sequence))
-            await connection.execute(insert(epochs).from_select(["number", "broker", "began_at", "sequence"], row))
-        farther = update(epochs).where(this, epochs.c.sequence < sequence).values(sequence=sequence)
-        await connection.execute(farther)
+    async def _epoch(self, connection: AsyncConnection, broker: str) -> int:
+        """The number of a broker, which gets the next one when it is met first."""
+        found = select(epochs.c.number).where(epochs.c.broker == broker)
+        number: int | None = (await connection.execute(found)).scalar()
+        if number is not None:
+            return number
+        await connection.execute(insert(epochs).from_select(["number", "broker", "began_at"], next_epoch(broker)))
+        return int((await connection.execute(found)).scalar_one())
+
+
+def next_epoch(broker: str) -> Any:
+    """The row of a broker that is met first: `number`, `broker`, `began_at`."""
+    began_at = literal(datetime.now(UTC), epochs.c.began_at.type)
+    return select(func.coalesce(func.max(epochs.c.number), 0) + 1, literal(broker), began_at)
 
 
 def _merging(engine: AsyncEngine, table: Table) -> Any:
@@ -95,7 +114,7 @@ def _merging(engine: AsyncEngine, table: Table) -> Any:
             for name in LATEST
         ),
         *((name, _chosen(old[name], new[name], new[name] < old[name])) for name in EARLIEST),
-        *((name, _chosen(old[name], new[name], new[name] > old[name])) for name in LARGEST),
+        *((name, _chosen(old[name], new[name], new[name] > old[name])) for name in (*LARGEST, "epoch")),
     ]
     # Last: MySQL assigns in order, and what follows would compare with the new step.
     merged.append(("step", case((further, new.step), else_=old.step)))
@@ -113,7 +132,8 @@ def _unless_there(engine: AsyncEngine, table: Table) -> Any:
     if engine.dialect.name == "sqlite":
         return sqlite.insert(table).on_conflict_do_nothing()
     # Not IGNORE, which would also let pass what does not fit.
-    return mysql.insert(table).on_duplicate_key_update(attempt=table.c.attempt)
+    key = next(iter(table.primary_key))
+    return mysql.insert(table).on_duplicate_key_update({key.name: key})
 
 
 def _values(row: Row) -> dict[str, Any]:
@@ -135,6 +155,16 @@ def _attempt(one: Attempt) -> dict[str, Any]:
         "started_at": _moment(one.started_at),
         "failed_at": _moment(one.failed_at),
         "next_at": None if one.next_at is None else _moment(one.next_at),
+    }
+
+
+def _join(join: Join) -> dict[str, Any]:
+    definition = msgspec.json.encode(join).decode()
+    return {
+        "id": join.id,
+        "callback": join.callback.id,
+        "opened_at": _moment(join.opened_at),
+        "definition": definition,
     }
 
 

@@ -81,6 +81,8 @@ tasks = Table(
     Column("subject", Text),
     Column("headers", long_text()),
     Column("body", long_bytes()),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("resent_at", Moment),
     **_OPTIONS,
 )
 
@@ -128,6 +130,35 @@ epochs = Table(
     Column("broker", ascii_text(64), nullable=False, unique=True),
     Column("began_at", Moment, nullable=False),
     Column("sequence", BigInteger, nullable=False, server_default="0"),
+    Column("restored_at", Moment),
+    Column("claimed_by", String(_NAME)),
+    Column("claimed_until", Double),
     **_OPTIONS,
 )
-"""The brokers that this ledger has followed, by the creation of their stream of records, and how far."""
+"""The brokers that this ledger has followed, by the creation of their stream of records, and how far.
+
+`restored_at` is when all that an earlier one held was brought into it; `claimed_by` and `claimed_until` (Unix
+seconds) say who is at it.
+"""
+
+joins = Table(
+    "joins",
+    metadata,
+    Column("id", ascii_text(_ID), primary_key=True),
+    Column("callback", ascii_text(_ID), nullable=False),
+    Column("opened_at", Moment, nullable=False),
+    Column("definition", long_text(), nullable=False),
+    Index("joins_callback", "callback"),
+    Index("joins_opened_at", "opened_at"),
+    **_OPTIONS,
+)
+"""Joins as their parents' commits opened them; who arrived is in the rows of the members."""
+
+configuration = Table(
+    "configuration",
+    metadata,
+    Column("name", ascii_text(255), primary_key=True),
+    Column("value", long_bytes(), nullable=False),
+    **_OPTIONS,
+)
+"""What people set in the broker's bucket `config`: the tasks file that holds, and schedules that are paused."""
