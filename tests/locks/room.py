@@ -16,7 +16,7 @@ from natsume.adapters.nats import leases as leases_module
 from natsume.adapters.nats import line as line_module
 from natsume.adapters.nats.direct import Stored
 from natsume.adapters.nats.leases import KvLeases
-from natsume.core import outcome
+from natsume.core import outcome, waiting
 from natsume.enums import Priority, Size
 from natsume.model import limits
 from natsume.model.lock import Blocked, Hold, Holding, Mode, Want
@@ -165,7 +165,7 @@ class Room:
             await leases.release(process.leases.pop())
         if refused is not None:
             parked = outcome.parked(task, self.broker.now)
-            until = outcome.falls_back_at(task, refused, self.broker.now)
+            until = waiting.falls_back_at(task, refused, self.broker.now)
             await leases.park(parked, refused, until)
 
     async def _renew(self, process: Process, lease: Lease) -> None:

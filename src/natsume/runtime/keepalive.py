@@ -69,6 +69,7 @@ class Keepalive:
         self._thread = threading.Thread(target=self._run, name="natsume-keepalive", daemon=True)
         self._connected = False
         self._renewing: set[tuple[str, int]] = set()
+        self._looked_at: dict[int, float] = {}
         self._reported_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -120,12 +121,25 @@ class Keepalive:
             except BrokerError:
                 return  # without a connection there is nothing to extend; the broker brings them back
 
+    def _is_due(self, lease: Lease, now: float) -> bool:
+        """Whether a third of its TTL has passed; one that does not end is renewed to learn of a release by hand."""
+        if not lease.want.manual:
+            return lease.until - now < lease.want.ttl_s * 2 / 3
+        since = self._looked_at.setdefault(lease.token, now)
+        if now - since < lease.want.ttl_s / 3:
+            return False
+        self._looked_at[lease.token] = now
+        return True
+
     def _renew(self, line: Lifeline, now: float) -> None:
-        for lease, run in self._watch.leases():
-            left_s = lease.until - now
-            if left_s <= _LEASE_MARGIN_S:
+        leases = self._watch.leases()
+        if self._looked_at:
+            held = {lease.token for lease, _ in leases}
+            self._looked_at = {token: at for token, at in self._looked_at.items() if token in held}
+        for lease, run in leases:
+            if lease.until - now <= _LEASE_MARGIN_S:
                 self._watch.lost(lease, run)
-            elif left_s < lease.want.ttl_s * 2 / 3 and (lease.key, lease.token) not in self._renewing:
+            elif self._is_due(lease, now) and (lease.key, lease.token) not in self._renewing:
                 self._renewing.add((lease.key, lease.token))
                 task = asyncio.get_running_loop().create_task(self._renew_one(line, lease, run))
                 self._tasks.add(task)

@@ -87,14 +87,14 @@ class KvLeases:
 
     async def renew(self, lease: Lease) -> bool:
         """Lengthen a lease in place; False if it is lost."""
-        if lease.want.manual:
-            return True
-        began = time.monotonic()
+        began, want = time.monotonic(), lease.want
         place = Place(lease.slot, lease.revision)
-        revision = await self._write(lease.want.key, place, lease.holding, lease.want.ttl_s)
+        revision = await self._write(want.key, place, lease.holding, None if want.manual else want.ttl_s)
         if revision is None:
             return False
-        lease.revision, lease.until = revision, began + lease.want.ttl_s
+        lease.revision = revision
+        if not want.manual:
+            lease.until = began + want.ttl_s
         return True
 
     async def release(self, lease: Lease) -> None:
@@ -136,7 +136,11 @@ class KvLeases:
 
     async def entries(self, key: str) -> list[Entry]:
         """Who has a place in a lock."""
-        return [entry for stored in await self._reader.last([kv(BUCKET, f"{key}.*")]) if (entry := entry_of(stored))]
+        found = await self._reader.last([kv(BUCKET, f"{key}.*")])
+        for stored in found:
+            if not stored.body:  # left by `nats kv del`: while it lies there, the place is not free for our fences
+                await self._delete(stored.sequence)
+        return [entry for stored in found if (entry := entry_of(stored))]
 
     async def _hand_over(self, entry: Entry, lease: Lease) -> Entry | None:
         """Reserve the leaving place for the first of the line and send that; the entry where nobody takes it."""
@@ -219,4 +223,8 @@ def entry_of(stored: Stored) -> Entry | None:
         return None
     ttl = stored.headers.get("Nats-TTL", "").removesuffix("s")
     ends_at = datetime.fromisoformat(stored.at).timestamp() + int(ttl) if ttl.isdigit() else None
-    return Entry(stored.subject.rpartition(".")[2], stored.sequence, _holding.decode(stored.body), ends_at)
+    try:
+        holding = _holding.decode(stored.body)
+    except msgspec.MsgspecError:  # written by no Natsume: somebody wants the place to be taken
+        holding = Holding("?", "", datetime.fromisoformat(stored.at).timestamp())
+    return Entry(stored.subject.rpartition(".")[2], stored.sequence, holding, ends_at)
