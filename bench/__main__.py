@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import uvloop
 
-from bench import following, locking, measures
+from bench import following, ledger, locking, measures
 from natsume.adapters.nats.embedded import EmbeddedServer
 
 RUNS = 3
@@ -50,6 +50,17 @@ ROWS: dict[str, list[Row]] = {
         ("10,000 parked on one mutex, MB", lambda m: m["mb"], "<= 60"),
         ("start beside them p50, of alone", lambda m: m["beside_p50_ms"] / m["alone_p50_ms"], "<= 1.3"),
     ],
+    "projecting_sqlite": [
+        ("done records into SQLite, plain, /s", lambda m: m["plain"], ">= 5000"),
+        ("done records into SQLite, effects, /s", lambda m: m["effects"], ">= 5000"),
+    ],
+    "projecting_mariadb": [
+        ("done records into MariaDB, plain, /s", lambda m: m["plain"], ">= 3000"),
+        ("done records into MariaDB, effects, /s", lambda m: m["effects"], ">= 3000"),
+    ],
+    "draining_beside": [("drain beside a conductor, of alone", lambda m: m["beside"] / m["alone"], ">= 0.8")],
+    "finding_sqlite": [("a page of 1,000,000, SQLite, p50 ms", lambda m: statistics.median(m.values()), "<= 50")],
+    "finding_mariadb": [("a page of 1,000,000, MariaDB, p50 ms", lambda m: statistics.median(m.values()), "<= 50")],
     "starting": [
         ("worker ready, s", lambda m: m["worker_ready_s"], "<= 0.8"),
         ("--help, s", lambda m: m["help_s"], "<= 0.3"),
@@ -62,7 +73,7 @@ def once(name: str) -> dict[str, float]:
     with EmbeddedServer() as server:
         if name == "starting":
             return measures.starting(server.url)
-        module = next(module for module in (following, locking, measures) if hasattr(module, name))
+        module = next(module for module in (following, ledger, locking, measures) if hasattr(module, name))
         return uvloop.run(getattr(module, name)(server))
 
 

@@ -8,7 +8,7 @@ from natsume.adapters.sql import migrating
 from natsume.adapters.sql.engine import engine_of
 from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.reading import SqlReading
-from natsume.core.projection import project
+from natsume.core.projection import Changes, project
 from natsume.model.ledger import Filter, Place
 from natsume.model.record import Failure
 from natsume.model.task import State
@@ -62,6 +62,7 @@ CASES = [
     (Filter(owners=("ada", "bob")), lambda row: row.owner in {"ada", "bob"}),
     (Filter(owners=()), lambda row: row.owner is None),
     (Filter(owners=("a*a",)), lambda row: row.owner is not None and fnmatchcase(row.owner, "a*a")),
+    (Filter(owners=("A*",)), lambda row: False),
     (Filter(owners=("a%a",)), lambda row: row.owner == "a%a"),
     (Filter(owners=("a_*",)), lambda row: row.owner == "a_a"),
     (Filter(owners=("' OR 1=1 --",)), lambda row: False),
@@ -80,7 +81,7 @@ CASES = [
 async def test_a_filter_finds_what_a_search_finds_page_by_page(reading, case):
     reads, ledger = reading
     await ledger.prune(State.COMPLETED, 1e9, 10)
-    await ledger.project(project([]).__class__(ROWS, [], []), "b", 1)
+    await ledger.project(Changes(ROWS, [], []), "b", 1)
     wanted, holds = CASES[case]
     found, place = [], None
     while rows := await reads.find(wanted, 7, place):

@@ -22,6 +22,7 @@ _PRAGMAS: Final = (
     # A record is acknowledged once its row is committed, so that the commit must survive a power cut.
     "PRAGMA synchronous = FULL",
     "PRAGMA cache_size = -65536",
+    "PRAGMA case_sensitive_like = ON",
 )
 _SAID_MAX: Final = 300
 _MISFITS: Final = (ValueError, TypeError, OverflowError)

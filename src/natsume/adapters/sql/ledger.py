@@ -45,11 +45,11 @@ class SqlLedger:
         opened = [_join(one) for one in sorted(changes.joins, key=lambda one: one.id)]
         async with transaction(self._engine) as connection:
             epoch = await self._epoch(connection, broker)
-            if rows:
-                await connection.execute(self._rows, [row | {"epoch": epoch} for row in rows])
-            for statement, values in ((self._attempts, failed), (self._joins, opened)):
+            for statement, values in ((self._rows, rows), (self._joins, opened)):
                 if values:
-                    await connection.execute(statement, values)
+                    await connection.execute(statement, [one | {"epoch": epoch} for one in values])
+            if failed:
+                await connection.execute(self._attempts, failed)
             farther = update(epochs).where(epochs.c.broker == broker, epochs.c.sequence < sequence)
             await connection.execute(farther.values(sequence=sequence))
 

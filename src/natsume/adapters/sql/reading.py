@@ -1,16 +1,18 @@
 """The ledger, read: one task with its history, or a page of those that a filter describes, newest first.
 
-For every state, and every value of the filter's most telling field, the newest lie together in an index. So each of these
-is asked for one page by itself, and the pages are merged: the database reads little that it does not show.
+For every state, and every value of the filter's most telling field, the newest lie together in an index. So each of
+these is asked for one page by itself, and the pages are merged: the database reads little that it does not show.
 """
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, false, or_, select, union_all
-from sqlalchemy.ext.asyncio import AsyncEngine
+from msgspec.structs import replace
+from sqlalchemy import Column, ColumnElement, Select, and_, false, func, or_, select, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from natsume.adapters.sql.engine import transaction
 from natsume.adapters.sql.schema import attempts, tasks
@@ -33,6 +35,8 @@ _COLUMNS: Final = {
 }
 """What a field of the filter is compared with; all but `reasons` have an index, the most telling come first."""
 _WILD: Final = frozenset({"ids", "actors", "owners", "workers"})
+_NAMES: Final = ("owners", "workers", "actors")
+_NAMES_MAX: Final = 5000
 _BRANCHES_MAX: Final = 64
 
 
@@ -57,11 +61,43 @@ class SqlReading:
     async def find(self, wanted: Filter, count: int, after: Place | None = None) -> list[Row]:
         """At most `count` tasks, newest first, from after a place on; without their long texts."""
         async with transaction(self._engine) as connection:
+            for field in _NAMES:
+                values = getattr(wanted, field) or ()
+                if any("*" in value for value in values):
+                    names = await _names(connection, _COLUMNS[field], values)
+                    if names == ():
+                        return []
+                    wanted = replace(wanted, **{field: names or values})
             return [_row(found) for found in (await connection.execute(page(wanted, count, after))).mappings()]
 
 
+async def _names(connection: AsyncConnection, column: Column[Any], patterns: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The names that there are of these patterns; None if there are so many that some soon come up by themselves."""
+    all_of = (
+        _each(column) if connection.dialect.name == "sqlite" else select(column).where(column.is_not(None)).distinct()
+    )
+    all_of = all_of.limit(_NAMES_MAX + 1)
+    found = list((await connection.execute(all_of)).scalars())
+    if len(found) > _NAMES_MAX:
+        return None
+    return tuple(name for name in found if any(_fits(name, pattern) for pattern in patterns))
+
+
+def _each(column: Column[Any]) -> Select[Any]:
+    """All names, each looked up from the one before it, which MySQL does by itself: tasks of one name cost nothing."""
+    step = select(func.min(column).label("name")).where(column.is_not(None)).cte("names", recursive=True)
+    following = select(func.min(column)).where(column > step.c.name).scalar_subquery()
+    names = step.union_all(select(following).where(step.c.name.is_not(None)))
+    return select(names.c.name).where(names.c.name.is_not(None))
+
+
+def _fits(name: str, pattern: str) -> bool:
+    parts = map(re.escape, (pattern if "*" in pattern else fitted(pattern)).split("*"))
+    return re.fullmatch(".*".join(parts), name, re.DOTALL) is not None
+
+
 def page(wanted: Filter, count: int, after: Place | None) -> Select[Any]:
-    """The statement of one page."""
+    """The statement of one page: found by its keys in the indexes alone where that is possible, then read."""
     driver = next((field for field in _COLUMNS if _is_exact(field, getattr(wanted, field))), None)
     states = tuple(State) if wanted.states is None else wanted.states
     values = getattr(wanted, driver) if driver else (None,)
@@ -69,20 +105,22 @@ def page(wanted: Filter, count: int, after: Place | None) -> Select[Any]:
         driver, values = None, (None,)
     rest = [*_compared(wanted, driver), *_times(wanted), *_from(after)]
     branches = [
-        _newest([tasks.c.state == state, *([] if driver is None else [_COLUMNS[driver] == _kept(value)]), *rest], count)
+        _newest(
+            [tasks.c.state == state, *([] if driver is None else [_COLUMNS[driver] == fitted(value)]), *rest], count
+        )
         for state, value in product(states, values)
     ]
     if not branches:
         return select(*_LISTED).where(false())
-    if len(branches) == 1:
-        return branches[0]
     merged = union_all(*(select(branch.subquery()) for branch in branches)).subquery()
-    return select(merged).order_by(merged.c.enqueued_at.desc(), merged.c.id.desc()).limit(count)
+    newest = select(merged).order_by(merged.c.enqueued_at.desc(), merged.c.id.desc()).limit(count).subquery()
+    ordered = select(*_LISTED).join(newest, tasks.c.id == newest.c.id)
+    return ordered.order_by(newest.c.enqueued_at.desc(), newest.c.id.desc())
 
 
 def _newest(conditions: list[ColumnElement[bool]], count: int) -> Select[Any]:
     newest = (tasks.c.enqueued_at.desc(), tasks.c.id.desc())
-    return select(*_LISTED).where(*conditions).order_by(*newest).limit(count)
+    return select(tasks.c.id, tasks.c.enqueued_at).where(*conditions).order_by(*newest).limit(count)
 
 
 def _is_exact(field: str, values: tuple[str, ...] | None) -> bool:
@@ -97,11 +135,9 @@ def _compared(wanted: Filter, driver: str | None) -> Iterator[ColumnElement[bool
         if not values:
             yield column.is_(None)
         elif field not in _WILD:
-            yield column.in_([_kept(value) for value in values])
+            yield column.in_([fitted(value) for value in values])
         else:
-            yield or_(
-                *(column.like(_like(value), escape="!") if "*" in value else column == _kept(value) for value in values)
-            )
+            yield or_(*(_matches(column, value) for value in values))
     for flag in ("cancel_requested", "consumed"):
         if (value := getattr(wanted, flag)) is not None:
             yield tasks.c[flag].is_(value)
@@ -114,6 +150,8 @@ def _times(wanted: Filter) -> Iterator[ColumnElement[bool]]:
             yield column > _moment(at)
         if (at := getattr(wanted, f"{name}_before")) is not None:
             yield column < _moment(at)
+            # Nothing happens to a task before it is enqueued: so the index that orders the page begins there.
+            yield tasks.c.enqueued_at < _moment(at)
 
 
 def _from(after: Place | None) -> Iterator[ColumnElement[bool]]:
@@ -123,15 +161,12 @@ def _from(after: Place | None) -> Iterator[ColumnElement[bool]]:
         yield or_(tasks.c.enqueued_at < at, and_(tasks.c.enqueued_at == at, tasks.c.id < after.id))
 
 
-def _kept(value: str) -> str:
-    """A value as the ledger keeps it."""
-    return fitted(value)
-
-
-def _like(value: str) -> str:
+def _matches(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
+    if "*" not in value:
+        return column == fitted(value)
     for special in "!%_":
         value = value.replace(special, f"!{special}")
-    return value.replace("*", "%")
+    return column.like(value.replace("*", "%"), escape="!")
 
 
 def _moment(at: float) -> datetime:

@@ -148,6 +148,7 @@ joins = Table(
     Column("callback", ascii_text(_ID), nullable=False),
     Column("opened_at", Moment, nullable=False),
     Column("definition", long_text(), nullable=False),
+    Column("epoch", Integer, nullable=False, server_default="0"),
     Index("joins_callback", "callback"),
     Index("joins_opened_at", "opened_at"),
     **_OPTIONS,

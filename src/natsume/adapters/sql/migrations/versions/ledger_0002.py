@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("callback", ascii_text(128), nullable=False),
         sa.Column("opened_at", Moment(), nullable=False),
         sa.Column("definition", long_text(), nullable=False),
+        sa.Column("epoch", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id"),
         **OPTIONS,
     )
