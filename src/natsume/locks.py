@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
+from msgspec.structs import replace
+
 from natsume.binding import locker
 from natsume.exceptions import UsageError
 from natsume.lock_registry import LockedObjectType
@@ -180,6 +182,11 @@ class ConcurrencyLimiter(BaseLimiter):
     def permits(self) -> int:
         """How many may run at a time."""
         return self.limit or limits.PERMITS_MAX
+
+    @property
+    def want(self) -> Want:
+        """What is asked of the broker, where the number of permits may have been another a moment ago."""
+        return replace(super().want, varies=True)
 
     @classmethod
     def class_rule(cls) -> ConcurrencyRule | None:

@@ -128,8 +128,11 @@ class Leases(Protocol):
         """Let a task wait in the lock's line, unless its hop does already; it returns by itself then."""
         ...
 
-    async def wake(self, key: str, *, given_up_by: str | None = None) -> None:
-        """Give the free places of a lock, and what is kept for a task that gives it up, to the first of its line."""
+    async def wake(self, key: str, *, given_up_by: str | None = None, permits: int | None = None) -> None:
+        """Give the free places of a lock, and what is kept for a task that gives it up, to the first of its line.
+
+        `permits` are those that there are now, where the waiters may have asked for another number.
+        """
         ...
 
 

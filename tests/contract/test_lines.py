@@ -206,7 +206,7 @@ async def test_a_crash_between_the_delete_and_the_look_costs_no_more_than_a_look
     holder = await waiters.take(WRITE, "h")
     await waiters.wait(READ, "t")
 
-    async def dies(*_: object) -> None:
+    async def dies(*_: object, **__: object) -> None:
         raise Died
 
     with monkeypatch.context() as crash:

@@ -42,8 +42,10 @@ class Grant(msgspec.Struct, frozen=True):
     hold: Hold = Hold.RESERVED
 
 
-def first_try(want: Want, task: str) -> Place:
+def first_try(want: Want, task: str) -> Place | None:
     """The place that is free if nobody has the lock, or few do: worth a try before the entries are read."""
+    if want.varies:
+        return None
     if want.mode is Mode.PERMIT:
         return Place(str(crc32(task.encode()) % want.permits), 0)
     return Place(_slot(want.mode, task), 0, whole=True)
@@ -56,11 +58,12 @@ def take(want: Want, entries: Sequence[Entry], asker: Holding) -> Place | Refuse
     reserved for the others: without this they might give way to each other for ever.
     """
     task, holder = asker.task, asker.holder
+    over = want.varies and len(entries) > want.permits  # there were more permits
     for entry in entries:
         own = entry.holding
         if own.task == task and (own.holder == holder or own.hold is Hold.RESERVED):
-            return Place(entry.slot, entry.revision)
-    if want.mode is not Mode.SHARED:
+            return Place(entry.slot, entry.revision) if own.hold is Hold.HELD or not over else Refused(_oldest(entries))
+    if want.mode is not Mode.SHARED and not over:
         younger = [entry for entry in entries if _gives_way(entry, asker, want.mode)]
         if younger and (want.mode is Mode.PERMIT or len(entries) == 1):
             return Place(younger[0].slot, younger[0].revision, whole=want.mode is Mode.EXCLUSIVE)
@@ -113,15 +116,18 @@ def handed_over(entry: Entry, mode: Mode, line: Sequence[Waiter]) -> Grant | Non
     return Grant(head, Place(entry.slot, entry.revision))
 
 
-def grants(entries: Sequence[Entry], line: Sequence[Waiter], now: float) -> list[Grant]:
-    """The places that the first of the line get, in their order; nobody overtakes one that gets none."""
+def grants(entries: Sequence[Entry], line: Sequence[Waiter], now: float, permits: int | None = None) -> list[Grant]:
+    """The places that the first of the line get, in their order; nobody overtakes one that gets none.
+
+    `permits` are those that there are now, where the waiters may have asked for another number.
+    """
     placed = {entry.holding.task: entry.holding.hold for entry in entries if entry.holding.hold is not Hold.REQUESTED}
     forgotten = [Grant(one, None) for one in line if placed.get(one.task) is Hold.RESERVED]
     line = [one for one in line if one.task not in placed]  # it was read before the entries: who has a place has left
     if forgotten or not line:
         return forgotten
     if line[0].mode is Mode.PERMIT:
-        return _grant_permits(entries, line)
+        return _grant_permits(entries, line, permits)
     return _grant_reading_and_writing(entries, line, now)
 
 
@@ -132,11 +138,12 @@ def kept(entries: Sequence[Entry], task: str, *, but: Place | None = None) -> li
     return [entry for entry in own if entry.holding.hold is not Hold.HELD]
 
 
-def _grant_permits(entries: Sequence[Entry], line: Sequence[Waiter]) -> list[Grant]:
+def _grant_permits(entries: Sequence[Entry], line: Sequence[Waiter], permits: int | None) -> list[Grant]:
     used = list(entries)
     given: list[Grant] = []
     for waiter in line:
-        slot = _free(waiter.permits, used) if len(used) < waiter.permits else None
+        most = waiter.permits if permits is None else permits
+        slot = _free(most, used) if len(used) < most else None
         if slot is None:
             break
         grant = Grant(waiter, Place(slot, 0))

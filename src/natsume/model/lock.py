@@ -20,7 +20,8 @@ class Mode(StrEnum):
 class Want(msgspec.Struct, frozen=True):
     """What a task asks of a lock; `key` is the lock's in its bucket, `name` the one for people.
 
-    A `manual` lease does not end by itself: after a crash somebody has to release it by hand.
+    A `manual` lease does not end by itself: after a crash somebody has to release it by hand. Where the number
+    of permits `varies`, others may have gone by another one: the places are counted before one is taken.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Want(msgspec.Struct, frozen=True):
     permits: int = 1
     ttl_s: float = 30.0
     manual: bool = False
+    varies: bool = False
 
 
 class Hold(StrEnum):

@@ -14,11 +14,17 @@ class Seen:
     starts: ClassVar[list[tuple[float, str, int]]] = []
     running = 0
     most = 0
-    go_on: asyncio.Event
+    leaving: asyncio.Semaphore
 
     @classmethod
     def forget(cls) -> None:
-        cls.starts, cls.running, cls.most, cls.go_on = [], 0, 0, asyncio.Event()
+        cls.starts, cls.running, cls.most, cls.leaving = [], 0, 0, asyncio.Semaphore(0)
+
+    @classmethod
+    def leave(cls, count: int) -> None:
+        """Let so many more tasks of the crowd end."""
+        for _ in range(count):
+            cls.leaving.release()
 
     @classmethod
     def start(cls, what: str, items: int = 1) -> None:
@@ -43,10 +49,6 @@ class Off(RateLimiter):
 
 class OffConcurrency(ConcurrencyLimiter):
     limit = None
-
-
-class Few(ConcurrencyLimiter):
-    limit = 2
 
 
 @dataclass
@@ -118,20 +120,26 @@ class Contradicts(Number):
         return [Steady("TASK", "x"), Hourly("TASK", "x")]
 
 
+class Shift(ConcurrencyLimiter):
+    """Changed while the workers run."""
+
+    limit = 4
+
+
 @dataclass
 class Crowd(BaseTask):
     number: int
 
     @property
     def execution_locks(self):
-        return [Few("TASK", "x")]
+        return [Shift("TASK", "x")]
 
     async def execute(self) -> None:
         Seen.start("Crowd")
         Seen.running += 1
         Seen.most = max(Seen.most, Seen.running)
         try:
-            await Seen.go_on.wait()
+            await Seen.leaving.acquire()
         finally:
             Seen.running -= 1
 

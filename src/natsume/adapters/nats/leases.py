@@ -71,6 +71,8 @@ class KvLeases:
             if place is not None and revision is not None:
                 if locking.kept(entries, holding.task, but=place):  # two that left woke it, each with its own permit
                     await self.wake(want.key, given_up_by=holding.task)
+                elif waited and want.varies:  # there may be more permits now than when it was woken
+                    await self.wake(want.key, permits=want.permits)
                 until = float("inf") if want.manual else began + want.ttl_s
                 return Lease(
                     want, place.slot, holding, self.epoch * TOKENS_PER_EPOCH + revision, revision, until, waited
@@ -81,6 +83,9 @@ class KvLeases:
                 place = choice
                 continue
             behind = choice.behind
+            if want.varies:  # what is kept for it is a permit too many
+                for entry in locking.kept(entries, holding.task):
+                    await self._delete(entry.revision)
             if choice.request is None or await self._ask_for(want, choice.request, asker):
                 break
         return await self._blocked(want, behind)
@@ -109,7 +114,7 @@ class KvLeases:
             if not standing or standing[0].holding.holder != lease.holding.holder:
                 return
             await self._delete(standing[0].revision)
-        await self.wake(key)
+        await self.wake(key, permits=_counted(lease.want))
 
     async def park(self, task: Task, blocked: Blocked, until: float) -> None:
         """Let a task wait in the lock's line, unless its hop does already; it returns by itself then."""
@@ -117,17 +122,20 @@ class KvLeases:
         # The lock may have been given back between the refusal and now, by one who saw nobody wait.
         want, asker = blocked.want, Holding("", task.id, task.waiting_since or self._now())
         if isinstance(locking.take(want, await self.entries(want.key), asker), Place):
-            await self.wake(want.key)
+            await self.wake(want.key, permits=_counted(want))
 
-    async def wake(self, key: str, *, given_up_by: str | None = None) -> None:
-        """Give the free places of a lock, and what is kept for a task that gives it up, to the first of its line."""
+    async def wake(self, key: str, *, given_up_by: str | None = None, permits: int | None = None) -> None:
+        """Give the free places of a lock, and what is kept for a task that gives it up, to the first of its line.
+
+        `permits` are those that there are now, where the waiters may have asked for another number.
+        """
         if given_up_by is not None:
             for entry in locking.kept(await self.entries(key), given_up_by):
                 await self._delete(entry.revision)
         while await self._line.waits(key):
             line = await self._line.first(key, _AT_ONCE)
             entries = await self.entries(key)
-            given = locking.grants(entries, [parked.waiter for parked in line], self._now())
+            given = locking.grants(entries, [parked.waiter for parked in line], self._now(), permits)
             if not given:
                 return
             for grant in given:
@@ -145,7 +153,7 @@ class KvLeases:
     async def _hand_over(self, entry: Entry, lease: Lease) -> Entry | None:
         """Reserve the leaving place for the first of the line and send that; the entry where nobody takes it."""
         key = lease.want.key
-        if not lease.waited and not await self._line.waits(key):
+        if lease.want.varies or (not lease.waited and not await self._line.waits(key)):
             return entry
         while True:
             line = await self._line.first(key, 1)
@@ -211,6 +219,10 @@ class KvLeases:
     async def _delete(self, revision: int) -> bool:
         answer = await self._request(_DELETE, b'{"seq":%d,"no_erase":true}' % revision)
         return b'"success":true' in answer.replace(b" ", b"")
+
+
+def _counted(want: Want) -> int | None:
+    return want.permits if want.varies else None
 
 
 def _parked(grant: Grant, line: Sequence[Parked]) -> Parked:
