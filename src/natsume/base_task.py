@@ -31,6 +31,7 @@ class BaseTask:
     events: ClassVar[tuple[str, ...]] = ()
     events_from: ClassVar[str] = "now"
     unique: ClassVar[Unique | None] = None
+    cancel: ClassVar[str] = "cooperative"
 
     # Lets a pydantic model set the attributes above without annotating them; nothing else reads it.
     model_config: ClassVar[Any] = {

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
+from natsume.control import TaskControl
 from natsume.core.claim import place_of
 from natsume.exceptions import UsageError
 from natsume.model import limits
@@ -25,7 +26,16 @@ WriteChunk = Callable[[int, Chunk], Awaitable[None]]
 class Children:
     """The scheduler that is bound while one task runs; memory is bounded, for chunks are written as they fill."""
 
-    def __init__(self, registry: Registry, parent: Task, submit: Submit, write_chunk: WriteChunk) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        parent: Task,
+        submit: Submit,
+        write_chunk: WriteChunk,
+        control: Callable[[], TaskControl] | None = None,
+    ) -> None:
+        """`control` gives the control of the task that runs."""
+        self.control = control
         self._registry = registry
         self._parent = parent
         self._submit = submit

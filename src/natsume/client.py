@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
+from natsume.cancelling import Cancelling
 from natsume.children import Children
 from natsume.core.claim import key_of
 from natsume.enums import Priority, Size
@@ -24,7 +25,7 @@ from natsume.model.task import ENDED, State, Task
 from natsume.ports import Chunks, Claims, EventSink, Inquiries, Letters, Outgoing, Records
 from natsume.publishing import event_of
 from natsume.registry import Registry
-from natsume.replaying import DeadLetters
+from natsume.replaying import DeadLetters, user
 from natsume.submission import due_at, message_of
 from natsume.tracking import track as write_submitted
 from natsume.unique import Uniqueness
@@ -48,6 +49,7 @@ class Client:
         events: EventSink,
         claims: Claims,
         letters: Letters,
+        cancelling: Cancelling,
     ) -> None:
         self._outgoing = outgoing
         self._inquiries = inquiries
@@ -60,6 +62,7 @@ class Client:
         self._events = events
         self.letters = DeadLetters(letters, inquiries, outgoing, lambda: self.registry, now)
         self._uniqueness = Uniqueness(claims, inquiries, outgoing)
+        self._cancelling = cancelling
 
     async def __aenter__(self) -> "Client":
         return self
@@ -215,6 +218,21 @@ class Client:
             raise UnknownTask(f"nothing is known of a task {token!r}: it never was, or its record has expired")
         return found
 
+    async def cancel(
+        self, token: str, *, why: str | None = None, cascade: bool = False, as_user: str | None = None
+    ) -> bool:
+        """Wish a task cancelled; whether this call set its flag, which nobody takes back.
+
+        What has not started ends CANCELLED without running; what runs sees it in `should_cancel()`. With
+        `cascade` its unfinished descendants are flagged as well, also those of a task that has ended. False if
+        it was flagged before or has ended; raises UnknownTask.
+        """
+        return await self._cancelling.cancel(_token(token), _caller(as_user), why or "", cascade=cascade)
+
+    async def comment(self, token: str, text: str, *, as_user: str | None = None) -> None:
+        """Keep a comment with a task; raises UnknownTask."""
+        await self._cancelling.comment(_token(token), _caller(as_user), text)
+
     async def result(self, token: str, timeout: float = 30.0) -> Any:  # noqa: ASYNC109 - the promised name
         """Wait for a task to end and return what it returned; raises TaskFailed or TimeoutError."""
         try:
@@ -231,6 +249,11 @@ def _token(token: str) -> str:
     if not is_id(token) or len(token) > limits.ID_MAX:
         raise UnknownTask(f"{token!r} is no task's id")
     return token
+
+
+def _caller(as_user: str | None) -> str:
+    """Who does it; without a name, the user of this process."""
+    return as_user or user()
 
 
 def _duplicate(actor: str, holder: str, on_duplicate: str) -> str:

@@ -15,11 +15,13 @@ from natsume.adapters.nats.lifeline import NatsLifeline
 from natsume.adapters.nats.records_feed import LedgerFeed
 from natsume.adapters.nats.topology import ensure
 from natsume.agenda import agenda
+from natsume.cancelling import Cancelling
 from natsume.client import Client
 from natsume.enums import Size
 from natsume.model.task import State
 from natsume.ports import Ledger
 from natsume.registry import Registry
+from natsume.runtime.canceller import Canceller
 from natsume.runtime.claiming import Claiming
 from natsume.runtime.dispatcher import Dispatcher
 from natsume.runtime.freeing import FreeingFeed
@@ -105,7 +107,13 @@ def client_of(broker: Broker, settings: Settings, registry: Registry | None = No
         StreamEvents(broker.publisher),
         broker.claims,
         broker.letters,
+        cancelling_of(broker, "client"),
     )
+
+
+def cancelling_of(broker: Broker, worker: str) -> Cancelling:
+    """What cancels tasks over this broker, in this name."""
+    return Cancelling(broker.flags, broker.inquiries, broker.records, broker.waiting, broker.chunks, broker.now, worker)
 
 
 @asynccontextmanager
@@ -130,11 +138,12 @@ async def working(
             overrides,
         )
         worker = Worker(ports, broker.deliveries, registry, settings, size, concurrency)
+        await broker.flags.watch(worker.flagging.take)
 
         async def lifeline() -> Lifeline:
             return NatsLifeline(await Broker.connect(settings, name=f"natsume keepalive {settings.worker}"))
 
-        keepalive = Keepalive(worker.watch, lifeline, settings.ack_wait_s)
+        keepalive = Keepalive(worker.watch, lifeline, settings.ack_wait_s, broker.now)
         await keepalive.start()
         broker.wire.on_lost.append(worker.intake.doubt)
         try:
@@ -161,8 +170,9 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
     ):
         feed = RecordFeed(broker.wire)
         claiming = claiming_of(broker, settings.worker)
+        cancelling = cancelling_of(broker, settings.worker)
         reactor = Reactor(
-            FreeingFeed(feed, broker.claims),
+            FreeingFeed(feed, broker.claims, cancelling),
             broker.joins,
             broker.chunks,
             broker.outgoing,
@@ -188,9 +198,10 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
         projector = Projector(records, ledger, lambda: broker.records_created)
         pruner = Pruner(ledger, broker.old_records, broker.now, _kept(settings))
         waker = Waker(broker.lines, broker.leases)
+        canceller = Canceller(broker.flags, cancelling)
         sweeper = Sweeper(broker.old_chunks, broker.inquiries, broker.now)
         runs = (sweeper.run, reactor.run, dispatcher.run, reconciler.run, waker.run, projector.run, pruner.run)
-        duties = [asyncio.create_task(_keep(duty)) for duty in runs]
+        duties = [asyncio.create_task(_keep(duty)) for duty in (canceller.run, *runs)]
         try:
             yield
         finally:

@@ -22,6 +22,9 @@ def declaration_flaws(cls: type[BaseTask]) -> Iterator[str]:
     """A sentence for each flaw."""
     yield from _flaws_of_waiting(cls)
     yield from _flaws_of_events(cls)
+    cancel: object = declared(cls, "cancel")
+    if isinstance(cancel, str) and cancel not in {"cooperative", "interrupt"}:
+        yield f'{cls.__name__}.cancel is {cancel!r}: set it to "cooperative" or "interrupt"'
 
 
 def _flaws_of_waiting(cls: type[BaseTask]) -> Iterator[str]:

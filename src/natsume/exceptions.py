@@ -116,6 +116,17 @@ class UnretryableError(Exception):
     """Raised by a task that no retry can help: the policy is not asked."""
 
 
+class CancelHonoured(Exception):
+    """Raised by a task that stops because `should_cancel()` said so.
+
+    Cancelled, it ends CANCELLED with the comment; stopped by its worker's shutdown, it runs again.
+    """
+
+    def __init__(self, comment: str = "") -> None:
+        super().__init__(comment)
+        self.comment = comment
+
+
 class Snooze(Exception):
     """Raised by a task to run again later; it costs no attempt.
 

@@ -17,7 +17,19 @@ from natsume.core.settling import DeadLetter
 from natsume.model.claim import Claim
 from natsume.model.event import Envelope
 from natsume.model.lock import Blocked, Holding, Want
-from natsume.model.record import Chunk, Done, Failed, History, Settled, Started, Submitted
+from natsume.model.record import (
+    Chunk,
+    Commented,
+    Done,
+    Failed,
+    Flag,
+    Heartbeat,
+    History,
+    Progressed,
+    Settled,
+    Started,
+    Submitted,
+)
 from natsume.model.status import Status
 from natsume.model.subject import Lane
 from natsume.model.task import State, Task
@@ -65,6 +77,61 @@ class Records(Protocol):
 
     async def look_up(self, asked: Sequence[tuple[str, int]]) -> list[History]:
         """What stands of each task id and attempt, in order."""
+        ...
+
+    async def tell(self, record: Progressed | Heartbeat | Commented | Flag) -> None:
+        """Write what is worth knowing, and nothing rests on; of progress and heartbeats the last one stays."""
+        ...
+
+
+class TakeFlags(Protocol):
+    """Takes flags: all that there are, or some more."""
+
+    def __call__(self, flags: Sequence[Flag], *, whole: bool) -> None:
+        """Take them."""
+        ...
+
+
+class Flags(Protocol):
+    """The tasks that are to be cancelled."""
+
+    async def put(self, flag: Flag) -> bool:
+        """Set a flag unless one stands; whether this is the one."""
+        ...
+
+    async def read(self, task_ids: Sequence[str]) -> dict[str, Flag]:
+        """The flags that stand among those of these tasks, by id."""
+        ...
+
+    def scan(self) -> AsyncIterator[list[Flag]]:
+        """All flags, in pages."""
+        ...
+
+    async def free(self, task_ids: Sequence[str]) -> None:
+        """Remove the flags of these tasks, which have ended."""
+        ...
+
+    async def watch(self, take: TakeFlags) -> None:
+        """Give `take` all flags, and then each as it comes; all of them anew after a lost connection."""
+        ...
+
+
+class Hop(msgspec.Struct, frozen=True):
+    """A schedule that brings a task back, and where in the stream it lies."""
+
+    task: Task
+    sequence: int
+
+
+class Waiting(Protocol):
+    """The schedules of single tasks."""
+
+    async def hops(self, task_ids: Sequence[str]) -> dict[str, list[Hop]]:
+        """The schedules that will bring these tasks back, by id, the latest hop first."""
+        ...
+
+    async def remove(self, hops: Sequence[Hop]) -> None:
+        """Remove these very schedules; one that has fired is gone already."""
         ...
 
 
@@ -157,6 +224,10 @@ class Inquiries(Protocol):
 
     async def ended(self, task_id: str) -> Done:
         """The done record of a task, as soon as it stands."""
+        ...
+
+    def follow(self, task_id: str) -> AsyncIterator[Status | None]:
+        """What the records say of a task now, and again whenever they say something else, until it has ended."""
         ...
 
 

@@ -45,6 +45,7 @@ class Actor:
     events: tuple[str, ...] = ()
     events_from: str = "now"
     unique: Unique | None = None
+    interrupted_by_cancel: bool = False
 
 
 class Registry:
@@ -137,6 +138,7 @@ def make_actor(name: str, cls: Any) -> Actor:
         events=tuple(declared(cls, "events")),
         events_from=declared(cls, "events_from"),
         unique=declared(cls, "unique"),
+        interrupted_by_cancel=declared(cls, "cancel") == "interrupt",
     )
 
 

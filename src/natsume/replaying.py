@@ -191,7 +191,7 @@ class DeadLetters:
 def order_of(who: str | None, why: str | None, *, discard: bool = False, body: bytes | None = None) -> Order:
     """An order, of the operating system's user where nobody else gives it; raises UsageError."""
     try:
-        return Order(clean(who or _user(), "who"), clean(why or "", "why"), discard, body)
+        return Order(clean(who or user(), "who"), clean(why or "", "why"), discard, body)
     except ValueError as error:
         raise UsageError(str(error)) from None
 
@@ -212,7 +212,8 @@ async def paced(
         yield item
 
 
-def _user() -> str:
+def user() -> str:
+    """The user of this process, as the operating system calls them."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # in a container a user may have no name

@@ -13,7 +13,7 @@ from natsume.core.delivery import Delivery, Rules, is_suspect
 from natsume.enums import Priority, Size
 from natsume.model.limits import UNKNOWN_OFFERS_MAX
 from natsume.model.lock import Blocked, Want
-from natsume.model.record import Child, Done, Failed, Failure, History, Started
+from natsume.model.record import Child, Done, Failed, Failure, Flag, History, Started
 from natsume.model.subject import Lane
 from natsume.model.task import Fault, Reason, State, Task
 
@@ -33,6 +33,7 @@ INTERRUPTED: Final = ev.Interrupted(NOW, NOW + 1)
 FAILED: Final = Failed("t", "app:Fit", 1, Failure("E", "no"), "other", NOW, NOW, NOW + 5, 1)
 DONE: Final = Done("t", "app:Fit", State.COMPLETED, "other", "other", 1, NOW, NOW)
 THROTTLED: Final = ev.Throttled(NOW, NOW + 9, {"share": NOW + 9})
+FLAG: Final = Flag("t", "anna", NOW)
 CLOSED: Final[Step] = (at.Closed(), (do.ReleaseLocks(), do.Acknowledge()))
 GIVEN_BACK: Final[Step] = (at.Closed(), (do.ReleaseLocks(), do.GiveBack()))
 
@@ -415,6 +416,7 @@ _EVENTS: Final = {type(e): e for e in (
     ev.Opened(NOW, "me"), ev.Locked(), BLOCKED, ev.LookedUp(NOW, History()), ev.Isolated(), ev.Marked(1),
     ev.MarkRefused(), RETURNED, RAISED, ev.Snoozed(NOW), INTERRUPTED, ev.LeaseGone(), ev.Written(),
     ev.Overtaken(FAILED), ev.Uncertain(), ev.Granted(), THROTTLED, ev.GrantVoid(),
+    ev.Flagged(NOW, "me", FLAG), ev.Honoured(NOW, NOW, FLAG),
 )}  # fmt: skip
 
 

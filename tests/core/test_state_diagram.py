@@ -15,7 +15,7 @@ from natsume.core.delivery import Delivery, Rules
 from natsume.core.tick import TickRules
 from natsume.enums import CatchUp, Overlap, Priority, Size
 from natsume.model.lock import Blocked, Want
-from natsume.model.record import Done, Failed, Failure, History, Started
+from natsume.model.record import Done, Failed, Failure, Flag, History, Started
 from natsume.model.subject import Lane
 from natsume.model.task import Fault, Reason, State, Task
 from natsume.model.tick import ScheduleKey
@@ -33,6 +33,7 @@ _STARTED: Final = Started("t", "app:Fit", 1, "w", 0.0)
 _TICK: Final = replace(_TASK, id=ScheduleKey("app:Fit").tick(datetime.fromtimestamp(60, UTC)), schedule='{"every":60}')
 _SKIPS: Final = replace(_RULES, ticks=TickRules(CatchUp.SKIP, overlap=Overlap.SKIP))
 _BLOCKED: Final = Blocked(Want("k", "k"), "other", since=0.0)
+_FLAG: Final = Flag("t", "anna", 0.0)
 _RUN: Final = at.Running("me", mark=1, crashes=1)
 _LOST: Final = replace(_RUN, lost=True)
 
@@ -75,6 +76,7 @@ _EVENTS: Final[list[ev.Event]] = [
     ev.Opened(0.0, "me", suspect=True),
     ev.Opened(0.0, "me", locks=True),
     ev.Opened(0.0, "me", struck=_BLOCKED),
+    ev.Opened(0.0, "me", flag=_FLAG),
     ev.Opened(0.0, "me", fault=Fault(Reason.UNPARSABLE, "no")),
     ev.Opened(0.0, "me", fault=Fault(Reason.UNKNOWN_ACTOR, "no")),
     ev.Locked(),
@@ -92,6 +94,8 @@ _EVENTS: Final[list[ev.Event]] = [
     ev.Throttled(0.0, 0.1, {}),
     ev.Throttled(0.0, 9.0, {}),
     ev.GrantVoid(),
+    ev.Flagged(0.0, "me", _FLAG),
+    ev.Honoured(0.0, 0.0, _FLAG),
     ev.Returned(0.0, 0.0, b"null"),
     ev.Raised(0.0, 0.0, Failure("E", "no")),
     ev.Raised(0.0, 0.0, Failure("E", "no"), retry_at=1.0),

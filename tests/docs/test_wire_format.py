@@ -15,7 +15,19 @@ from natsume import BaseTask
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.compose import connect, working
 from natsume.model import codec, limits
-from natsume.model.record import Done, Failed, Released, Settled, Started, Submitted, replay_id
+from natsume.model.record import (
+    Commented,
+    Done,
+    Failed,
+    Flag,
+    Heartbeat,
+    Progressed,
+    Released,
+    Settled,
+    Started,
+    Submitted,
+    replay_id,
+)
 from natsume.model.subject import LANES, decode, parse_ready
 from natsume.model.task import Reason, State
 from natsume.registry import Registry
@@ -29,6 +41,10 @@ RECORDS = {
     "submitted": Submitted,
     "settled": Settled,
     "released": Released,
+    "progress": Progressed,
+    "heartbeat": Heartbeat,
+    "comment": Commented,
+    "cancel": Flag,
 }
 READ_BY_PRESENCE = {"natsume-resent", "nats-scheduler"}
 
@@ -111,6 +127,7 @@ def test_the_bounds_that_the_page_names():
     named = (limits.HEADER_VALUE_MAX, limits.ID_MAX, limits.LABELS_MAX, limits.ATTEMPT_MAX, limits.NEST_MAX)
     assert named == (1024, 128, 32, 9_999_999, 64)
     assert (limits.PLAIN_TTL_S, limits.START_TTL_S, limits.DUPLICATE_WINDOW_S) == (3600, 7 * 86400, 120)
+    assert (limits.TOLD_TTL_S, limits.PROGRESS_EVERY_S, limits.HEARTBEAT_S) == (7 * 86400, 0.5, 10)
 
 
 def test_the_reasons_are_all_there():

@@ -50,7 +50,12 @@ def _row(phase: type[at.Phase], event: type[ev.Event]) -> Callable[[Rule], Rule]
 
 @_row(at.Buffered, ev.Opened)
 def _opened(_: at.Buffered, delivery: Delivery, rules: Rules, event: ev.Opened) -> Step:
-    """What cannot run is kept; what lies on a wrong lane is moved; what may have run is looked up."""
+    """What cannot run is kept; what lies on a wrong lane is moved; what may have run is looked up.
+
+    What is flagged ends here, whatever else is to be said of it: if it has an end already, the fence says so.
+    """
+    if event.flag is not None:
+        return _cancel(delivery, rules, ev.Flagged(event.at, event.nonce, event.flag))
     if event.fault is not None:
         return _faulty(delivery, rules, event, event.fault)
     if delivery.task.lane != rules.lane:
@@ -217,6 +222,23 @@ def _grant_void(phase: at.Running, _d: Delivery, _r: Rules, _e: ev.GrantVoid) ->
     return at.Reserving(phase), _RESERVE
 
 
+@_row(at.Running, ev.Flagged)
+@_row(at.Arming, ev.Flagged)
+@_row(at.Parking, ev.Flagged)
+def _flagged(_: at.Phase, delivery: Delivery, rules: Rules, event: ev.Flagged) -> Step:
+    """It does not start, or its successor will not: that finds the done record."""
+    return _cancel(delivery, rules, event)
+
+
+@_row(at.Running, ev.Honoured)
+def _honoured(phase: at.Running, delivery: Delivery, rules: Rules, event: ev.Honoured) -> Step:
+    """Cancelled, unless a lock is known to be lost: then it ends so when it is opened again."""
+    if phase.lost:
+        return _run_again(phase, delivery, rules, event.at)
+    record = outcome.cancelled(delivery, rules.worker, phase.nonce, event)
+    return at.Committing(record, phase), (do.Commit(record),)
+
+
 @_row(at.Running, ev.LeaseGone)
 def _lease_gone(phase: at.Running, _d: Delivery, _r: Rules, _e: ev.LeaseGone) -> Step:
     """Without its lock the task is stopped, and what it still reports is dropped."""
@@ -319,6 +341,10 @@ def _locks_uncertain(phase: at.Locking, _d: Delivery, _r: Rules, _e: ev.Uncertai
 def _written(_p: at.Phase, _d: Delivery, _r: Rules, _e: ev.Written) -> Step:
     """The fact stands, by whichever copy: locks first, acknowledgement last."""
     return _CLOSE
+
+
+def _cancel(delivery: Delivery, rules: Rules, event: ev.Flagged) -> Step:
+    return _commit(outcome.cancelled(delivery, rules.worker, event.nonce, event))
 
 
 def _commit(record: Done) -> Step:

@@ -44,7 +44,7 @@ class SetAside(msgspec.Struct, frozen=True):
 
 
 class Execute(msgspec.Struct, frozen=True):
-    """Run the actor. Reports Returned, Raised, Snoozed, Interrupted or GrantVoid."""
+    """Run the actor. Reports Returned, Raised, Snoozed, Interrupted, Honoured; or GrantVoid, Flagged."""
 
 
 class Interrupt(msgspec.Struct, frozen=True):
@@ -64,14 +64,14 @@ class RecordFailure(msgspec.Struct, frozen=True):
 
 
 class Arm(msgspec.Struct, frozen=True):
-    """Publish `task` to be delivered at `at`, if its hop is not armed already. Reports Written."""
+    """Publish `task` to be delivered at `at`, if its hop is not armed already. Reports Written, or Flagged."""
 
     task: Task
     at: float
 
 
 class Park(msgspec.Struct, frozen=True):
-    """Let `task` wait in the line of a lock; it returns by itself at `until`. Reports Written."""
+    """Let `task` wait in the line of a lock; it returns by itself at `until`. Reports Written, or Flagged."""
 
     task: Task
     blocked: Blocked

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 import msgspec
 
 from natsume.model.lock import Blocked
-from natsume.model.record import Child, Failed, Failure, Group, History
+from natsume.model.record import Child, Failed, Failure, Flag, Group, History, Progress
 from natsume.model.task import Fault, Reason
 
 
 class Opened(msgspec.Struct, frozen=True):
     """A slot is free for it; `fault` says why it cannot be run, `suspect` that it may have run.
 
-    `not_before` is when a tick with jitter may start, `struck` the strike that it must wait for.
+    `not_before` is when a tick with jitter may start, `struck` the strike that it must wait for,
+    `flag` the wish that it be cancelled.
     """
 
     at: float
@@ -22,6 +23,7 @@ class Opened(msgspec.Struct, frozen=True):
     fault: Fault | None = None
     not_before: float = 0.0
     struck: Blocked | None = None
+    flag: Flag | None = None
 
 
 class Locked(msgspec.Struct, frozen=True):
@@ -74,6 +76,24 @@ class GrantVoid(msgspec.Struct, frozen=True):
     """A place had passed before the actor could start."""
 
 
+class Flagged(msgspec.Struct, frozen=True):
+    """It is to be cancelled, and does not run: it was about to start, or its successor stands."""
+
+    at: float
+    nonce: str
+    flag: Flag
+
+
+class Honoured(msgspec.Struct, frozen=True):
+    """The actor stopped because it was to be cancelled; `comment` is what it said to that."""
+
+    started_at: float
+    at: float
+    flag: Flag
+    comment: str = ""
+    progress: Progress | None = None
+
+
 class Returned(msgspec.Struct, frozen=True):
     """The actor returned; `result` is encoded."""
 
@@ -83,6 +103,8 @@ class Returned(msgspec.Struct, frozen=True):
     children: Sequence[Child] = ()
     groups: Sequence[Group] = ()
     chunks: int = 0
+    progress: Progress | None = None
+    flagged: bool = False
 
 
 class Raised(msgspec.Struct, frozen=True):
@@ -93,6 +115,8 @@ class Raised(msgspec.Struct, frozen=True):
     failure: Failure
     retry_at: float | None = None
     reason: Reason = Reason.EXHAUSTED
+    progress: Progress | None = None
+    flagged: bool = False
 
 
 class Snoozed(msgspec.Struct, frozen=True):
@@ -138,6 +162,8 @@ Event = (
     | Granted
     | Throttled
     | GrantVoid
+    | Flagged
+    | Honoured
     | Returned
     | Raised
     | Snoozed

@@ -5,7 +5,7 @@ from zlib import crc32
 import msgspec
 
 from natsume.core.delivery import Delivery, Rules
-from natsume.core.events import Raised, Returned, Throttled
+from natsume.core.events import Flagged, Honoured, Raised, Returned, Throttled
 from natsume.model import limits
 from natsume.model.codec import task_headers, task_subject
 from natsume.model.record import Done, Failed, Failure, Letter, Started
@@ -43,6 +43,8 @@ def completed(delivery: Delivery, rules: Rules, nonce: str, event: Returned) -> 
         labels=task.labels,
         claim=task.claim,
         replay_of=task.replay_of,
+        flagged=event.flagged,
+        progress=event.progress,
     )
 
 
@@ -54,7 +56,8 @@ def failed_for_good(delivery: Delivery, rules: Rules, nonce: str, event: Raised)
     """
     kept = rules.dlq_eligible or delivery.task.join is not None or delivery.task.replay_of is not None
     letter = _letter(delivery, event.reason) if kept else None
-    end = completed(delivery, rules, nonce, Returned(event.started_at, event.at, b"null"))
+    returned = Returned(event.started_at, event.at, b"null", progress=event.progress, flagged=event.flagged)
+    end = completed(delivery, rules, nonce, returned)
     return msgspec.structs.replace(
         end, state=State.FAILED, failure=event.failure, letter=letter, discarded=letter is None
     )
@@ -84,6 +87,34 @@ def expired(delivery: Delivery, rules: Rules, nonce: str, sentence: str, at: flo
     return dead(delivery, rules.worker, nonce, Fault(Reason.EXPIRED, sentence), at)
 
 
+def cancelled(delivery: Delivery, worker: str, nonce: str, event: Honoured | Flagged) -> Done:
+    """The done record of a task that somebody wished to end, and that did not run or gave up.
+
+    A member of a join is kept, as any that does not complete it.
+    """
+    task, flag = delivery.task, event.flag
+    began, comment, progress = event.at, "", None
+    if isinstance(event, Honoured):
+        began, comment, progress = event.started_at, event.comment, event.progress
+    letter = _letter(delivery, Reason.CANCELLED) if task.join is not None else None
+    returned = Returned(began, event.at, b"null", progress=progress, flagged=True)
+    end = completed(delivery, Rules(task.actor, task.lane, worker=worker), nonce, returned)
+    failure = Failure("Cancelled", f"cancelled by {flag.who}" + (f": {flag.why}" if flag.why else ""))
+    return msgspec.structs.replace(
+        end, state=State.CANCELLED, failure=failure, letter=letter, discarded=letter is None, comment=comment
+    )
+
+
+def flagged_waiting(task: Task, worker: str, event: Flagged) -> Done:
+    """The done record of a task that waits as a schedule, written by who flagged it."""
+    return cancelled(as_sent(task), worker, event.nonce, event)
+
+
+def as_sent(task: Task) -> Delivery:
+    """A task that is in nobody's hands, with its message as it lies in the broker."""
+    return Delivery(task, b"", 0, headers=b"NATS/1.0\r\n%b\r\n" % task_headers(task), subject=task_subject(task))
+
+
 def skipped(delivery: Delivery, worker: str, nonce: str, sentence: str, at: float) -> Done:
     """The done record of a tick that does not run, and why."""
     rules = Rules(delivery.task.actor, delivery.task.lane, worker=worker)
@@ -96,7 +127,7 @@ def duplicate(task: Task, worker: str, holder: str, at: float) -> Done:
 
     A member of a join is kept, as any that does not complete it.
     """
-    delivery = Delivery(task, b"", 0, headers=b"NATS/1.0\r\n%b\r\n" % task_headers(task), subject=task_subject(task))
+    delivery = as_sent(task)
     letter = _letter(delivery, Reason.DUPLICATE) if task.join is not None else None
     end = completed(delivery, Rules(task.actor, task.lane, worker=worker), holder, Returned(at, at, b"null"))
     failure = Failure("DuplicateTask", f"{task.actor} is unique, and task {holder} holds its place")

@@ -116,6 +116,30 @@ LOCK_LINE_SHOWN: Final = 20
 START_TTL_S: Final = 7 * 86_400.0
 """How long the record of a start stays: as long as a crash may take to be noticed."""
 
+PROGRESS_EVERY_S: Final = 0.5
+"""The shortest time between two progress records of one task; what it says between is replaced by what it says last."""
+
+TOLD_TTL_S: Final = 7 * 86_400.0
+"""How long the broker keeps progress, heartbeats, comments and cancellations beside the ledger."""
+
+COMMENT_MAX: Final = 4 * 1024
+"""A comment, or a progress's message, in characters; a task's longer one is cut."""
+
+COMMENTS_MAX: Final = 1000
+"""Comments that one run of a task may make; the next fails it."""
+
+HEARTBEAT_S: Final = 10.0
+"""How often a tracked task that runs is recorded as alive; a shorter one never is."""
+
+FLAGS_MAX: Final = 50_000
+"""Tasks that may be flagged to be cancelled at a time: every worker knows them all."""
+
+FLAG_TTL_S: Final = 90 * 86_400.0
+"""How long a flag stays whose task nothing has been heard of."""
+
+FLAGS_S: Final = 15.0
+"""How often a conductor looks at all flags, and a worker reads them anew at a quarter of that rate."""
+
 WAIT_FIRST_S: Final = 0.3
 """First delay of a task whose other copy runs; doubled each time."""
 

@@ -23,6 +23,24 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
     period_s: float | None = None
 
 
+class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a task says it is: `done` of `total`, where it knows that."""
+
+    done: float
+    total: float | None = None
+    message: str = ""
+
+
+class Flag(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The wish that a task ends: whose, since when and why; `cascade` if its descendants are to end as well."""
+
+    id: str
+    who: str
+    at: float
+    why: str = ""
+    cascade: bool = False
+
+
 class Child(msgspec.Struct, frozen=True, omit_defaults=True):
     """A task to be submitted once its parent's done record stands; a unique one if its `place` is free.
 
@@ -79,7 +97,8 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `nonce` tells the run that wrote it; `result` is the encoded return value; `discarded` marks a
     failure that nothing keeps for replay. Of very many children only the last are in the record itself,
-    the others in `chunks` that this run wrote before.
+    the others in `chunks` that this run wrote before. `flagged` says that somebody wished it cancelled,
+    `comment` what a cancelled task said at its end.
     """
 
     id: str
@@ -112,6 +131,9 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True):
     labels: dict[str, str] | None = None
     claim: str | None = None
     replay_of: str | None = None
+    flagged: bool = False
+    comment: str = ""
+    progress: Progress | None = None
 
     @property
     def kind(self) -> str:
@@ -119,7 +141,7 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.letter is not None:
             return "dead"
         follows = self.children or self.chunks or self.groups or self.join or self.tracked or self.owner or self.claim
-        return "effects" if follows or self.state is not State.COMPLETED else "plain"
+        return "effects" if follows or self.flagged or self.state is not State.COMPLETED else "plain"
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -156,6 +178,37 @@ class Started(msgspec.Struct, frozen=True, omit_defaults=True):
     nonce: str = ""
     crashes: int = 0
     ended: bool = False
+
+
+class Progressed(msgspec.Struct, frozen=True):
+    """The latest progress of a running attempt."""
+
+    id: str
+    actor: str
+    attempt: int
+    worker: str
+    at: float
+    progress: Progress
+
+
+class Heartbeat(msgspec.Struct, frozen=True):
+    """That an attempt still ran at this time, whether it said anything or not."""
+
+    id: str
+    actor: str
+    attempt: int
+    worker: str
+    at: float
+
+
+class Commented(msgspec.Struct, frozen=True):
+    """What somebody said of a task, or it itself; the key tells it from others."""
+
+    id: str
+    key: str
+    author: str
+    at: float
+    text: str
 
 
 class Submitted(msgspec.Struct, frozen=True, omit_defaults=True):

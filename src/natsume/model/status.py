@@ -3,9 +3,21 @@
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from natsume.model.codec import decode
-from natsume.model.record import Done, Failed, Released, Started, Submitted
+from natsume.model.record import (
+    Commented,
+    Done,
+    Failed,
+    Flag,
+    Heartbeat,
+    Progress,
+    Progressed,
+    Released,
+    Started,
+    Submitted,
+)
 from natsume.model.subject import parse_ready
 from natsume.model.task import State, Task
 
@@ -31,6 +43,19 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     waiting_since: float | None = None
     behind: str | None = None
     released: tuple[Released, ...] = ()
+    progress: Progress | None = None
+    heartbeat_at: float | None = None
+    flag: Flag | None = None
+    comments: tuple[Commented, ...] = ()
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What was said of a task beside its course."""
+
+    progress: Progressed | None = None
+    heartbeat: Heartbeat | None = None
+    flag: Flag | None = None
+    comments: Sequence[Commented] = ()
 
 
 class Waits(msgspec.Struct, frozen=True):
@@ -50,8 +75,31 @@ def from_records(
     done: Done | None,
     waits: Waits | None,
     released: Sequence[Released] = (),
+    said: Said = Said(),  # noqa: B008 - a frozen value
 ) -> Status | None:
     """The state of a task as its records and its schedule in the broker tell it; None where there is neither."""
+    known = _course(submitted, started, failed, done, waits, released)
+    if known is None:
+        return None
+    beats = [record.at for record in (said.progress, said.heartbeat) if record is not None]
+    progress = said.progress.progress if said.progress else None
+    return replace(
+        known,
+        progress=(done.progress if done else None) or progress,
+        heartbeat_at=max(beats, default=None),
+        flag=said.flag,
+        comments=tuple(sorted(said.comments, key=lambda comment: comment.at)),
+    )
+
+
+def _course(
+    submitted: Submitted | None,
+    started: Sequence[Started],
+    failed: Sequence[Failed],
+    done: Done | None,
+    waits: Waits | None,
+    released: Sequence[Released],
+) -> Status | None:
     failures = tuple(sorted(failed, key=lambda record: record.attempt))
     if done is not None:
         return Status(

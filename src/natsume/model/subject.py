@@ -167,6 +167,26 @@ def submitted(task_id: str) -> str:
     return f"record.submitted.task.{task_id}"
 
 
+def progress(task_id: str) -> str:
+    """Where the latest progress of a task lies."""
+    return f"record.progress.task.{task_id}"
+
+
+def heartbeat(task_id: str) -> str:
+    """Where the latest heartbeat of a task lies."""
+    return f"record.heartbeat.task.{task_id}"
+
+
+def comment(key: str, task_id: str) -> str:
+    """Where one comment on a task lies."""
+    return f"record.comment.{key}.{task_id}"
+
+
+def flagged(task_id: str) -> str:
+    """Where it is recorded that somebody wished a task cancelled."""
+    return f"record.cancel.task.{task_id}"
+
+
 def all_of(task_id: str) -> str:
     """All records of a task."""
     return f"record.*.*.{task_id}"

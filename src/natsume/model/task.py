@@ -57,6 +57,7 @@ class Reason(StrEnum):
     TIME_LIMIT = "time_limit"
     EXPIRED = "expired"
     DUPLICATE = "duplicate"
+    CANCELLED = "cancelled"
 
 
 class Fault(msgspec.Struct, frozen=True):

@@ -12,8 +12,9 @@ import msgspec
 
 from natsume.binding import Locker, bind
 from natsume.children import Children
+from natsume.control import cut
 from natsume.core import events as ev
-from natsume.exceptions import Snooze, TaskTimeoutError, UnretryableError
+from natsume.exceptions import CancelHonoured, Snooze, TaskTimeoutError, UnretryableError
 from natsume.model import limits
 from natsume.model.record import Failure
 from natsume.model.task import Reason
@@ -27,9 +28,12 @@ _encode = msgspec.json.Encoder().encode
 _NULL = b"null"
 
 
+Ended = ev.Returned | ev.Raised | ev.Snoozed | ev.Interrupted | ev.Honoured
+
+
 async def execute(
     run: Run, children: Children, given: Mapping[type, Any], now: Callable[[], float], locker: Locker | None = None
-) -> ev.Returned | ev.Raised | ev.Snoozed | ev.Interrupted:
+) -> Ended:
     """Run the actor of a delivery to its end; whatever it raises is an event, never an exception."""
     actor = run.actor
     assert actor is not None
@@ -40,17 +44,30 @@ async def execute(
             result = await _call(run, actor, given)
     except asyncio.CancelledError as error:
         return _stopped(run, actor, error, now())
+    except CancelHonoured as honoured:
+        return _gave_up(run, actor, honoured, now())
     except Snooze as snooze:
         return ev.Snoozed(_until(snooze.until, now()), now())
     except BaseException as error:  # noqa: BLE001 - also sys.exit() in a task is a failure of the task
         return _raised(run, actor, error, now())
     finally:
         run.running_since = None
+        if run.teller is not None:
+            run.teller.end()
     if len(result) > limits.RESULT_MAX:
         sentence = f"its result is {len(result)} bytes long; at most {limits.RESULT_MAX} are kept"
         return _raised(run, actor, UnretryableError(sentence), now())
     _log.debug("completed %s", task.id)
-    return ev.Returned(run.started_at, now(), result, children.collected, children.groups, children.chunks)
+    return ev.Returned(
+        run.started_at,
+        now(),
+        result,
+        children.collected,
+        children.groups,
+        children.chunks,
+        run.progress,
+        run.flag is not None,
+    )
 
 
 async def _call(run: Run, actor: Actor, given: Mapping[type, Any]) -> bytes:
@@ -79,7 +96,17 @@ def _result(value: object, actor: Actor) -> bytes:
         ) from error
 
 
-def _stopped(run: Run, actor: Actor, error: BaseException, at: float) -> ev.Raised | ev.Interrupted:
+def _gave_up(run: Run, actor: Actor, honoured: CancelHonoured, at: float) -> Ended:
+    """Tell who was cancelled from who makes way for a shutdown; nobody else has anything to honour."""
+    if run.flag is not None:
+        return ev.Honoured(run.started_at, at, run.flag, cut(honoured.comment), run.progress)
+    if run.stopping:
+        return ev.Interrupted(run.started_at, at)
+    nobody = UnretryableError(f"{actor.name} raised CancelHonoured, but nobody has cancelled it")
+    return _raised(run, actor, nobody, at)
+
+
+def _stopped(run: Run, actor: Actor, error: BaseException, at: float) -> Ended:
     """Tell a stop that we ordered from a cancellation that the task made itself."""
     cause, run.interrupted_by = run.interrupted_by, None
     if cause is None:
@@ -91,6 +118,8 @@ def _stopped(run: Run, actor: Actor, error: BaseException, at: float) -> ev.Rais
     if cause == "timeout":
         late = TaskTimeoutError(f"{actor.name} ran longer than its timeout_s of {actor.timeout_s:g} s")
         return _raised(run, actor, late, at)
+    if cause == "cancel" and run.flag is not None:
+        return ev.Honoured(run.started_at, at, run.flag, "it was interrupted", run.progress)
     return ev.Interrupted(run.started_at, at)
 
 
@@ -110,7 +139,7 @@ def _raised(run: Run, actor: Actor, error: BaseException, at: float) -> ev.Raise
         failure.message,
         "" if retry_at is None else f"; the next one is due in {retry_at - at:.1f} s",
     )
-    return ev.Raised(run.started_at, at, failure, retry_at, reason)
+    return ev.Raised(run.started_at, at, failure, retry_at, reason, run.progress, run.flag is not None)
 
 
 def _ask_policy(actor: Actor, attempt: int, error: BaseException, at: float) -> float | None:

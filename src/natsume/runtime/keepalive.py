@@ -11,13 +11,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, Protocol
 
 from natsume.core import outcome
 from natsume.core.delivery import Delivery
 from natsume.core.phases import Running
 from natsume.exceptions import BrokerError, NatsumeError
+from natsume.model import limits
+from natsume.model.record import Heartbeat
 from natsume.ports import Lease, Leases, Records
 from natsume.runtime.run import Run
 from natsume.runtime.watch import Watch
@@ -59,8 +61,16 @@ class Lifeline(Protocol):
 class Keepalive:
     """Runs in a thread of its own from `start` to `stop`."""
 
-    def __init__(self, watch: Watch, connect: Callable[[], Awaitable[Lifeline]], ack_wait_s: float) -> None:
+    def __init__(
+        self,
+        watch: Watch,
+        connect: Callable[[], Awaitable[Lifeline]],
+        ack_wait_s: float,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`wall` is the broker's clock."""
         self._watch = watch
+        self._wall = wall
         self._connect = connect
         self._every_s = ack_wait_s / 4
         self._main = threading.get_ident()
@@ -103,13 +113,16 @@ class Keepalive:
         if not self._connected:
             self._connected = True
             self._watch.loop.call_soon_threadsafe(self._ready.set_result, None)
-        extended_at = time.monotonic()
+        extended_at = beaten_at = time.monotonic()
         while not self._stop.is_set():
             await asyncio.sleep(_TICK_S)
             now = time.monotonic()
             if now - extended_at >= self._every_s:
                 extended_at = now
                 self._extend(line)
+            if now - beaten_at >= limits.HEARTBEAT_S / 2:
+                beaten_at = now
+                self._beat(line, now)
             self._renew(line, now)
             await self._check_loop(line, now)
         await line.close()
@@ -131,6 +144,23 @@ class Keepalive:
         self._looked_at[lease.token] = now
         return True
 
+    def _beat(self, line: Lifeline, now: float) -> None:
+        """Record of tracked tasks that run for long that they do, unless they just said so themselves."""
+        beats = []
+        for run in list(self._watch.runs.values()):
+            since, task = run.running_since, run.delivery.task
+            if since is None or not task.tracked or now - max(since, run.told_at) < limits.HEARTBEAT_S:
+                continue
+            run.told_at = now
+            beats.append(Heartbeat(task.id, task.actor, task.attempt, run.rules.worker, self._wall()))
+        if beats:
+            self._begin(_tell(line.records, beats))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _renew(self, line: Lifeline, now: float) -> None:
         leases = self._watch.leases()
         if self._looked_at:
@@ -141,9 +171,7 @@ class Keepalive:
                 self._watch.lost(lease, run)
             elif self._is_due(lease, now) and (lease.key, lease.token) not in self._renewing:
                 self._renewing.add((lease.key, lease.token))
-                task = asyncio.get_running_loop().create_task(self._renew_one(line, lease, run))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._begin(self._renew_one(line, lease, run))
 
     async def _renew_one(self, line: Lifeline, lease: Lease, run: Run) -> None:
         try:
@@ -180,6 +208,14 @@ class Keepalive:
             await line.close()
         finally:
             os._exit(BLOCKED_EXIT)
+
+
+async def _tell(records: Records, beats: list[Heartbeat]) -> None:
+    try:
+        for beat in beats:
+            await records.tell(beat)
+    except BrokerError as error:
+        _log.info("%d heartbeats could not be recorded: %s", len(beats), error)
 
 
 async def _charge(records: Records, blocker: Run) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from natsume.children import Children
+from natsume.control import TaskControl
 from natsume.core import events as ev
 from natsume.core import tick
 from natsume.core.delivery import Rules, is_suspect
@@ -13,6 +14,7 @@ from natsume.depends import CallbackSpawner
 from natsume.exceptions import ArgumentsError, Unparsable
 from natsume.given import HeldLocks, TaskInfo
 from natsume.model.limits import ARGUMENTS_MAX
+from natsume.model.record import Flag
 from natsume.model.task import Fault, Reason
 from natsume.registry import Actor, Registry
 from natsume.results import JoinResults
@@ -40,15 +42,20 @@ class Opening:
         boot_mark: Callable[[], int],
         overrides: Override = as_it_is,
         stale: Callable[[float], bool] = lambda _age_s: False,
+        flag: Callable[[str], Flag | None] = lambda _task_id: None,
         rule: RuleOf = rule_of,
     ) -> None:
-        """`stale` tells whether this process stood still so long that others may have its deliveries."""
+        """`stale` tells whether this process stood still so long that others may have its deliveries.
+
+        `flag` tells of a task that it is to be cancelled.
+        """
         self._registry = registry
         self._settings = settings
         self._now = now
         self._boot_mark = boot_mark
         self._overrides = overrides
         self._stale = stale
+        self._flag = flag
         self._rule = rule
         self._rules: dict[str, Rules] = {}
 
@@ -67,7 +74,8 @@ class Opening:
         stale = self._stale(self._settings.ack_wait_s / 2)
         suspect = stale or is_suspect(delivery, self._boot_mark())
         not_before = tick.starts_at(delivery.task, run.rules.ticks) if delivery.task.schedule else 0.0
-        return ev.Opened(self._now(), run.nonce, suspect, bool(run.wants), fault, not_before)
+        run.flag = self._flag(delivery.task.id)
+        return ev.Opened(self._now(), run.nonce, suspect, bool(run.wants), fault, not_before, flag=run.flag)
 
     def _read_locks(self, run: Run, actor: Actor) -> Fault | None:
         if not actor.needs_locks:
@@ -131,6 +139,7 @@ def given(run: Run, children: Children, results: JoinResults | None = None) -> d
     )
     return {
         TaskInfo: info,
+        TaskControl: children.control() if children.control and run.actor.plan.gives(TaskControl) else None,
         HeldLocks: HeldLocks({lease.want.key: lease.token for lease in run.leases}),
         CallbackSpawner: CallbackSpawner(children),
         JoinResults: results,

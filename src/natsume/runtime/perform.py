@@ -16,16 +16,19 @@ from natsume.core.phases import Running
 from natsume.exceptions import BrokerError
 from natsume.model import limits
 from natsume.model.lock import Blocked, Holding, Want
+from natsume.model.record import Flag
 from natsume.ports import Chunks, Deliveries, Inquiries, Joins, Leases, Limiters, Outgoing, Records, Ticks
 from natsume.registry import Registry
 from natsume.results import JoinResults
 from natsume.runtime.execute import execute
+from natsume.runtime.flagging import Flagging
 from natsume.runtime.holder import Holder
 from natsume.runtime.intake import Intake
 from natsume.runtime.limiting import Limiting, RuleOf, rule_of
 from natsume.runtime.lookups import Lookups
 from natsume.runtime.opening import Opening, Override, as_it_is, given
 from natsume.runtime.run import Run
+from natsume.runtime.telling import Telling
 from natsume.runtime.ticking import Ticking
 from natsume.runtime.watch import Watch
 from natsume.settings import Settings
@@ -80,15 +83,18 @@ class Ports:
 class Performer:
     """Takes deliveries from their slot to their acknowledgement."""
 
-    def __init__(self, ports: Ports, registry: Registry, settings: Settings, intake: Intake, watch: Watch) -> None:
+    def __init__(
+        self, ports: Ports, registry: Registry, settings: Settings, intake: Intake, watch: Watch, flagging: Flagging
+    ) -> None:
         self._ports = ports
         self._registry = registry
         self._opening = Opening(
-            registry, settings, ports.now, ports.boot_mark, ports.overrides, watch.is_stale, ports.rule
+            registry, settings, ports.now, ports.boot_mark, ports.overrides, watch.is_stale, flagging.of, ports.rule
         )
         self._intake = intake
         self._watch = watch
         self._lookups = Lookups(ports.records)
+        self._telling = Telling(ports.records, ports.now)
         self._limiting = Limiting(ports.limiters, ports.now, lambda: intake.set_aside < limits.HELD_MAX)
         self._ticking = Ticking(ports.ticks, ports.now)
         self._notes: set[asyncio.Task[None]] = set()
@@ -227,12 +233,15 @@ class Performer:
         task = run.delivery.task
         if task.schedule is not None:
             await self._ticking.starts(task)
+        if run.flag is not None:
+            return self._flagged(run, run.flag)
         if self._limiting.void(run):
             return ev.GrantVoid()
         if task.tracked and not run.noted:
             self.note(run)
         write_chunk = partial(self._ports.chunks.write, task.id, run.nonce)
-        children = Children(self._registry, task, self._submit_child, write_chunk)
+        control = partial(self._telling.control, run)
+        children = Children(self._registry, task, self._submit_child, write_chunk, control)
         results = JoinResults(task.after, self._ports.joins, self._ports.inquiries)
         locker = Holder(self._ports.leases, run, self._watch, self._ports.now)
         event = await execute(run, children, given(run, children, results), self._ports.now, locker)
@@ -255,13 +264,16 @@ class Performer:
         standing = await self._ports.records.fail(effect.record)
         return _WRITTEN if standing is effect.record else ev.Overtaken(standing)
 
-    async def _arm(self, _run: Run, effect: do.Arm) -> ev.Event:
+    async def _arm(self, run: Run, effect: do.Arm) -> ev.Event:
         await self._ports.outgoing.arm(effect.task, effect.at)
-        return _WRITTEN
+        return self._flagged(run, run.flag) if run.flag is not None else _WRITTEN
 
-    async def _park(self, _run: Run, effect: do.Park) -> ev.Event:
+    async def _park(self, run: Run, effect: do.Park) -> ev.Event:
         await self._ports.leases.park(effect.task, effect.blocked, effect.until)
-        return _WRITTEN
+        return self._flagged(run, run.flag) if run.flag is not None else _WRITTEN
+
+    def _flagged(self, run: Run, flag: Flag) -> ev.Flagged:
+        return ev.Flagged(self._ports.now(), run.nonce, flag)
 
     async def _forward(self, _run: Run, effect: do.Forward) -> ev.Event:
         await self._ports.outgoing.submit(effect.task, resent=True)

@@ -1,16 +1,26 @@
 """One delivery on its way through a worker: what the shell keeps beside the core's phase."""
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
+from natsume.control import Teller
 from natsume.core import phases
 from natsume.core.attempt import step
 from natsume.core.delivery import Delivery, Rules
 from natsume.core.events import LeaseGone
 from natsume.model.limit_rule import Share
 from natsume.model.lock import Want
+from natsume.model.record import Flag, Progress
 from natsume.ports import Lease
 from natsume.registry import Actor
+
+
+class Ending(Teller, Protocol):
+    """What a task tells through, until its end."""
+
+    def end(self) -> None:
+        """Tell nothing more."""
+        ...
 
 
 class Run:
@@ -20,6 +30,7 @@ class Run:
         "actor",
         "delivery",
         "driver",
+        "flag",
         "grants",
         "interrupted_by",
         "leases",
@@ -27,11 +38,15 @@ class Run:
         "nonce",
         "noted",
         "phase",
+        "progress",
         "rules",
         "running_since",
         "shares",
         "started_at",
+        "stopping",
         "task",
+        "teller",
+        "told_at",
         "wants",
     )
 
@@ -49,6 +64,11 @@ class Run:
         delivery.grants = None
         self.lost = False
         self.noted = False
+        self.flag: Flag | None = None
+        self.stopping = False
+        self.teller: Ending | None = None
+        self.progress: Progress | None = None
+        self.told_at = 0.0
         self.started_at = 0.0
         self.running_since: float | None = None
         self.interrupted_by: str | None = None
@@ -63,6 +83,12 @@ class Run:
             return
         self.interrupted_by = self.interrupted_by or cause
         self.driver.cancel()
+
+    def flagged_by(self, flag: Flag) -> None:
+        """Learn that the task is to be cancelled: it hears of it when it asks, or is interrupted if it says so."""
+        self.flag = flag
+        if self.actor is not None and self.actor.interrupted_by_cancel:
+            self.interrupt("cancel")
 
     def check_leases(self, now: float) -> None:
         """Learn from the clock that a lease has ended: after a stop, nobody may have told yet."""

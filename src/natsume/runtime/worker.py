@@ -14,6 +14,7 @@ from natsume.model import limits
 from natsume.model.subject import Lane
 from natsume.ports import Deliveries
 from natsume.registry import Registry
+from natsume.runtime.flagging import Flagging
 from natsume.runtime.intake import Intake
 from natsume.runtime.perform import Performer, Ports
 from natsume.runtime.run import Run
@@ -52,7 +53,8 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self.intake = Intake(self._lanes, concurrency, self._start, ports.now)
         self.watch = Watch(self.intake.in_hand, self._loop)
-        self._performer = Performer(ports, registry, settings, self.intake, self.watch)
+        self.flagging = Flagging(self.watch)
+        self._performer = Performer(ports, registry, settings, self.intake, self.watch, self.flagging)
         self._nonce = os.urandom(6).hex()
         self._runs = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -66,6 +68,8 @@ class Worker:
 
     async def stop(self, grace_s: float) -> None:
         """Give back what has not started, let what runs finish for `grace_s`, then interrupt it."""
+        for run in self.watch.runs.values():
+            run.stopping = True
         for delivery in self.intake.close():
             self._give_back(delivery)
         await self._ports.deliveries.close(self._give_back)

@@ -13,6 +13,7 @@ from natsume.adapters.nats.clock import BrokerClock
 from natsume.adapters.nats.config import KvConfig
 from natsume.adapters.nats.connection import connect_wire
 from natsume.adapters.nats.direct import DirectReader
+from natsume.adapters.nats.flags import KvFlags
 from natsume.adapters.nats.inquiries import StreamInquiries
 from natsume.adapters.nats.leases import BUCKET, KvLeases
 from natsume.adapters.nats.letters import StreamLetters
@@ -28,6 +29,7 @@ from natsume.adapters.nats.records import StreamRecords
 from natsume.adapters.nats.request import requests
 from natsume.adapters.nats.schedules import BUCKET as SCHEDULES_BUCKET
 from natsume.adapters.nats.schedules import StreamSchedules
+from natsume.adapters.nats.waiting import StreamWaiting
 from natsume.adapters.nats.wire import Wire
 from natsume.exceptions import BrokerError
 from natsume.model import limits
@@ -77,6 +79,8 @@ class Broker:
         self._limiters_reader = DirectReader(wire, f"KV_{limiters.BUCKET}")
         self.limiters = limiters.KvLimiters(self.publisher, self._limiters_reader, self.now)
         self.claims = claims.KvClaims(self.publisher, self._claims_reader, self.request)
+        self.flags = KvFlags(wire, self.publisher, self.request)
+        self.waiting = StreamWaiting(self._tasks_reader, self.request)
         self.config = KvConfig(wire, self.publisher)
         self._config_reader = DirectReader(wire, f"KV_{SCHEDULES_BUCKET}")
         self.schedules = StreamSchedules(self.publisher, self._tasks_reader, self._config_reader, self.request)
@@ -134,6 +138,7 @@ class Broker:
             self._refreshing.cancel()
         self._clock.close()
         self.config.close()
+        self.flags.close()
         self._limiters_reader.close()
         self._claims_reader.close()
         self.publisher.close()

@@ -1,20 +1,44 @@
 """Questions about one task, answered by the broker's records (port Inquiries)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 
 import msgspec
 
 from natsume.adapters.nats.direct import DirectReader, Stored
+from natsume.adapters.nats.waiting import names_of, task_of
 from natsume.adapters.nats.wire import Wire
-from natsume.model import status, subject
-from natsume.model.record import Done, Failed, Released, Started, Submitted
+from natsume.model import limits, status, subject
+from natsume.model.record import (
+    Commented,
+    Done,
+    Failed,
+    Flag,
+    Heartbeat,
+    Progressed,
+    Released,
+    Started,
+    Submitted,
+)
+from natsume.model.status import Status
 
 _PAGE: Final = 200
 _LOOK_AGAIN_S: Final = 2.0
 _STORED_WITHIN_S: Final = 0.005
+_STORED_WITHIN: Final = (0.005, 0.02, 0.1)
+_FOLLOW_AGAIN_S: Final = 10.0
+_KINDS: Final = (
+    "submitted",
+    "started",
+    "failed",
+    "released",
+    "done",
+    "progress",
+    "heartbeat",
+    "cancel",
+)
 T = TypeVar("T")
 
 
@@ -26,11 +50,13 @@ class StreamInquiries:
         self._records = records
         self._tasks = tasks
 
-    async def status(self, task_id: str) -> status.Status | None:
+    async def status(self, task_id: str) -> Status | None:
         """What the records say of a task, or None."""
-        kinds = ("submitted", "started", "failed", "released", "done")
-        found = await self._records.last([f"record.{kind}.*.{task_id}" for kind in kinds])
-        waiting = await self._tasks.last([f"later.{task_id}.*", f"parked.*.*.{task_id}.*"])
+        found, comments, waiting = await asyncio.gather(
+            self._records.last([f"record.{kind}.*.{task_id}" for kind in _KINDS]),
+            self._records.after(subject.comment("*", task_id), 1, limits.COMMENTS_MAX),
+            self._tasks.last(names_of(task_id)),
+        )
         done = _of(found, "done", Done)
         submitted = _of(found, "submitted", Submitted)
         return status.from_records(
@@ -40,6 +66,12 @@ class StreamInquiries:
             done[0] if done else None,
             max(filter(None, map(_waits, waiting)), key=lambda one: one.task.hop, default=None),
             _of(found, "released", Released),
+            status.Said(
+                next(iter(_of(found, "progress", Progressed)), None),
+                next(iter(_of(found, "heartbeat", Heartbeat)), None),
+                next(iter(_of(found, "cancel", Flag)), None),
+                _of(comments, "comment", Commented),
+            ),
         )
 
     async def ends(self, task_ids: Sequence[str]) -> dict[str, Done]:
@@ -49,6 +81,36 @@ class StreamInquiries:
             found = await self._records.last([subject.done_fence(one) for one in task_ids[at : at + _PAGE]])
             ends.update((done.id, done) for done in _of(found, "done", Done))
         return ends
+
+    async def follow(self, task_id: str) -> AsyncIterator[Status | None]:
+        """What the records say of a task now, and again whenever they say something else, until it has ended."""
+        changed = asyncio.Event()
+        routes = [
+            self._wire.listen(one, lambda *_: changed.set()) for one in (subject.all_of(task_id), *names_of(task_id))
+        ]
+        self._wire.on_restored.append(changed.set)
+        seen, pauses = b"", iter(_STORED_WITHIN)
+        try:
+            while True:
+                found = await self.status(task_id)
+                text = msgspec.json.encode(found)
+                if text != seen:
+                    yield found
+                if found is not None and found.done is not None:
+                    return
+                seen = text
+                try:
+                    async with asyncio.timeout(next(pauses, _FOLLOW_AGAIN_S)):
+                        await changed.wait()
+                except TimeoutError:
+                    continue
+                # A subscriber may see a record a moment before the stream has stored it.
+                changed.clear()
+                pauses = iter(_STORED_WITHIN)
+        finally:
+            self._wire.on_restored.remove(changed.set)
+            for route in routes:
+                self._wire.unlisten(route)
 
     async def ended(self, task_id: str) -> Done:
         """The done record of a task; told by the write itself, looked for now and then besides."""
@@ -76,17 +138,13 @@ class StreamInquiries:
 
 def _waits(stored: Stored) -> status.Waits | None:
     """What a schedule of a task tells of it, as it was written; None of one that leads to no lane."""
-    target, given = stored.headers.get("Nats-Schedule-Target", ""), stored.headers
-    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items() if not name.startswith("Nats-"))
-    kind, *tokens = stored.subject.split(".")
-    try:
-        task = status.message(tokens[2] if kind == "parked" else tokens[0], target, lines, stored.body)
-    except (KeyError, IndexError):
+    task, given = task_of(stored), stored.headers
+    if task is None:
         return None
     since = task.waiting_since or datetime.fromisoformat(stored.at).timestamp()
     due = given.get("Nats-Schedule", "").removeprefix("@at ")
     due_at = datetime.fromisoformat(due).timestamp() if due else None
-    if kind != "parked":
+    if not stored.subject.startswith("parked."):
         return status.Waits(task, due_at)
     return status.Waits(task, due_at, given.get("Natsume-Lock"), since, given.get("Natsume-Lock-Behind"))
 

@@ -10,7 +10,7 @@ from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.publish import ANOTHER_IN_FLIGHT, WRONG_LAST_SEQUENCE, Publisher
 from natsume.exceptions import BrokerError
 from natsume.model import limits, subject
-from natsume.model.record import Done, Failed, History, Started
+from natsume.model.record import Commented, Done, Failed, Flag, Heartbeat, History, Progressed, Started
 
 _encode = msgspec.json.Encoder().encode
 _done = msgspec.json.Decoder(Done)
@@ -21,6 +21,7 @@ _FENCE: Final = b"Nats-Expected-Last-Subject-Sequence: %d\r\n"
 _FENCE_ON: Final = b"Nats-Expected-Last-Subject-Sequence: 0\r\nNats-Expected-Last-Subject-Sequence-Subject: %b\r\n"
 _PLAIN_TTL: Final = b"Nats-TTL: %ds\r\n" % limits.PLAIN_TTL_S
 _START_TTL: Final = b"Nats-TTL: %ds\r\n" % limits.START_TTL_S
+_TOLD_TTL: Final = b"Nats-TTL: %ds\r\n" % limits.TOLD_TTL_S
 _UNDECIDED_S: Final = 0.05
 
 
@@ -57,6 +58,19 @@ class StreamRecords:
         """Write the record of a start if the last one's sequence is `expected`; its sequence, or None."""
         name = subject.started(record.attempt, record.id)
         return await self._fenced(name, _FENCE % expected + _START_TTL, _encode(record)) or None
+
+    async def tell(self, record: Progressed | Heartbeat | Commented | Flag) -> None:
+        """Write what is worth knowing, and nothing rests on; of progress and heartbeats the last one stays."""
+        match record:
+            case Progressed():
+                name = subject.progress(record.id)
+            case Heartbeat():
+                name = subject.heartbeat(record.id)
+            case Commented():
+                name = subject.comment(record.key, record.id)
+            case Flag():
+                name = subject.flagged(record.id)
+        await self._publisher.publish(name.encode(), _TOLD_TTL, _encode(record))
 
     async def look_up(self, asked: Sequence[tuple[str, int]]) -> list[History]:
         """What stands of each task id and attempt, in order."""

@@ -1,0 +1,103 @@
+"""Writes what running tasks say of themselves: comments each, of progress the latest, twice a second at most."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+
+from natsume.control import Stop, TaskControl
+from natsume.exceptions import BrokerError, UsageError
+from natsume.insist import insist
+from natsume.model import limits
+from natsume.model.record import Commented, Progress, Progressed
+from natsume.ports import Records
+from natsume.runtime.run import Run
+
+_log = logging.getLogger(__name__)
+
+
+class Telling:
+    """What the runs of one worker write."""
+
+    def __init__(self, records: Records, now: Callable[[], float]) -> None:
+        self.records = records
+        self.now = now
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def control(self, run: Run) -> TaskControl:
+        """The one control of a run, made when it is first asked for."""
+        if run.teller is None:
+            run.teller = RunTeller(run, self)
+        return TaskControl(run.teller)
+
+    def write(self, record: Progressed) -> None:
+        """Write a record; nothing waits for it."""
+
+        async def write() -> None:
+            try:
+                await self.records.tell(record)
+            except BrokerError as error:
+                _log.info("the progress of task %s could not be recorded: %s", record.id, error)
+
+        task = asyncio.get_running_loop().create_task(write())
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+
+class RunTeller:
+    """Passes on what one run says (a Teller); throttles its progress, the last of which its end carries anyway."""
+
+    __slots__ = ("_comments", "_loop", "_run", "_telling", "_timer", "_told_at")
+
+    def __init__(self, run: Run, telling: Telling) -> None:
+        self._run = run
+        self._telling = telling
+        self._loop = asyncio.get_running_loop()
+        self._told_at = -limits.PROGRESS_EVERY_S
+        self._timer: asyncio.TimerHandle | None = None
+        self._comments = 0
+
+    @property
+    def stop(self) -> Stop | None:
+        """Why the task is to stop: cancelled counts more than shut down."""
+        if self._run.flag is not None:
+            return Stop.CANCELLED
+        return Stop.SHUTDOWN if self._run.stopping else None
+
+    async def progress(self, progress: Progress) -> None:
+        """Tell how far the task is, now or when it is time."""
+        self._run.progress = progress
+        if self._timer is not None:
+            return
+        wait_s = self._told_at + limits.PROGRESS_EVERY_S - self._loop.time()
+        if wait_s > 0:
+            self._timer = self._loop.call_later(wait_s, self._tell)
+            return
+        self._tell()
+        await asyncio.sleep(0)  # a task that awaits nothing else lets it out
+
+    async def comment(self, text: str) -> None:
+        """Keep a comment of the task's own; raises UsageError for one too many."""
+        self._comments += 1
+        task = self._run.delivery.task
+        if self._comments > limits.COMMENTS_MAX:
+            raise UsageError(f"{task.actor}: a run may make {limits.COMMENTS_MAX} comments; use progress() for more")
+        record = Commented(task.id, os.urandom(6).hex(), task.actor, self._telling.now(), text)
+        try:
+            await insist(lambda _: self._telling.records.tell(record))
+        except BrokerError as error:
+            _log.warning("a comment of task %s is lost: %s; it was: %s", task.id, error, text)
+
+    def end(self) -> None:
+        """Tell nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tell(self) -> None:
+        run, progress = self._run, self._run.progress
+        self._timer, self._told_at = None, self._loop.time()
+        assert progress is not None
+        task, at = run.delivery.task, self._telling.now()
+        run.told_at = self._told_at
+        self._telling.write(Progressed(task.id, task.actor, task.attempt, run.rules.worker, at, progress))

@@ -1,0 +1,20 @@
+"""Actors in the test's own event loop, which it lets go when it will."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from . import actors
+
+
+@pytest.fixture(autouse=True)
+def ran() -> Iterator[list[str]]:
+    actors.RAN.clear()
+    actors.GO.clear()
+    yield actors.RAN
+    actors.GO.set()
+
+
+@pytest.fixture
+def natsume_registry() -> dict[str, type]:
+    return actors.ACTORS
