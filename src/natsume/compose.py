@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.events import ActorEvents, StreamEvents
@@ -18,8 +18,8 @@ from natsume.agenda import agenda
 from natsume.cancelling import Cancelling
 from natsume.client import Client
 from natsume.enums import Size
+from natsume.model.config import Applied, Unreadable
 from natsume.model.task import State
-from natsume.ports import Ledger
 from natsume.registry import Registry
 from natsume.runtime.canceller import Canceller
 from natsume.runtime.claiming import Claiming
@@ -37,6 +37,9 @@ from natsume.runtime.waker import Waker
 from natsume.runtime.worker import Worker
 from natsume.settings import Settings
 from natsume.unique import Uniqueness
+
+if TYPE_CHECKING:  # workers and `--help` do without SQLAlchemy
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 _log = logging.getLogger(__name__)
 
@@ -163,9 +166,12 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
 
     Actors come from the installed entry points where no `registry` is given.
     """
+    from natsume.adapters.sql.ledger import SqlLedger  # noqa: PLC0415 - workers and `--help` do without SQLAlchemy
+    from natsume.restoration import restorer_of  # noqa: PLC0415
+
     registry = registry or Registry.load(settings.prefixes)
     async with (
-        _ledger(settings) as ledger,
+        database(settings) as engine,
         connected(settings, name=f"natsume conductor {settings.worker}") as broker,
     ):
         feed = RecordFeed(broker.wire)
@@ -192,16 +198,28 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
             settings.worker,
         )
         reconciler = reconciler_of(broker, settings, registry)
-        await broker.config.watch(reconciler.configure)
-        broker.wire.on_restored.append(reconciler.doubt)
+        restorer = restorer_of(broker, engine, settings, registry)
+        broker.wire.on_restored += [restorer.doubt, reconciler.doubt]
+
+        def configure(applied: Applied | Unreadable | None) -> None:
+            if applied is not None or restorer.known.is_set():  # an empty broker says nothing
+                reconciler.configure(applied)
+            restorer.changed()
+
+        async def reconcile() -> None:
+            await restorer.known.wait()
+            await reconciler.run()
+
+        await broker.config.watch(configure)
         records = LedgerFeed(broker.wire)
+        ledger = SqlLedger(engine)
         projector = Projector(records, ledger, lambda: broker.records_created)
         pruner = Pruner(ledger, broker.old_records, broker.now, _kept(settings))
         waker = Waker(broker.lines, broker.leases)
         canceller = Canceller(broker.flags, cancelling)
         sweeper = Sweeper(broker.old_chunks, broker.inquiries, broker.now)
-        runs = (sweeper.run, reactor.run, dispatcher.run, reconciler.run, waker.run, projector.run, pruner.run)
-        duties = [asyncio.create_task(_keep(duty)) for duty in (canceller.run, *runs)]
+        runs = (sweeper.run, reactor.run, dispatcher.run, reconcile, waker.run, projector.run, pruner.run)
+        duties = [asyncio.create_task(_keep(duty)) for duty in (restorer.run, canceller.run, *runs)]
         try:
             yield
         finally:
@@ -221,16 +239,15 @@ def _kept(settings: Settings) -> dict[State, float]:
 
 
 @asynccontextmanager
-async def _ledger(settings: Settings) -> AsyncIterator[Ledger]:
-    """The ledger, whose database need not be there yet; raises UsageError for a URL that none of ours has."""
+async def database(settings: Settings) -> AsyncIterator["AsyncEngine"]:
+    """The ledger's database, which need not be there yet; raises UsageError for a URL that none of ours has."""
     from natsume.adapters.sql.engine import engine_of  # noqa: PLC0415 - workers and `--help` do without SQLAlchemy
-    from natsume.adapters.sql.ledger import SqlLedger  # noqa: PLC0415
 
-    ledger = SqlLedger(engine_of(settings))
+    engine = engine_of(settings)
     try:
-        yield ledger
+        yield engine
     finally:
-        await ledger.close()
+        await engine.dispose()
 
 
 def claiming_of(broker: Broker, worker: str) -> Claiming:

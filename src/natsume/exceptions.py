@@ -76,6 +76,10 @@ class LedgerError(NatsumeError):
         self.refused = refused
 
 
+class StartupFailed(NatsumeError):
+    """What an entry point of `natsume.broker_startup` does failed, so that a lost broker is not rebuilt yet."""
+
+
 class DuplicateTask(NatsumeError):
     """A unique task was not submitted, for another one holds its place: `token` says which."""
 

@@ -16,6 +16,7 @@ from natsume.core.projection import Changes
 from natsume.core.settling import DeadLetter
 from natsume.model.claim import Claim
 from natsume.model.event import Envelope
+from natsume.model.ledger import Epoch, Remnant
 from natsume.model.lock import Blocked, Holding, Want
 from natsume.model.record import (
     Chunk,
@@ -477,6 +478,66 @@ class Ledger(Protocol):
 
     async def prune(self, state: State, before: float, count: int) -> int:
         """Remove at most `count` tasks that ended so before this time; how many there were."""
+        ...
+
+
+class Epochs(Protocol):
+    """Which broker the ledger follows, and what outlives each; every method may raise LedgerError."""
+
+    async def meet(self, broker: str) -> Epoch:
+        """The epoch of this broker: a new one, unless it is the one that was met last."""
+        ...
+
+    async def claim(self, number: int, who: str, now: float) -> bool:
+        """Be the one who restores it for a while, again or unless another is."""
+        ...
+
+    async def finish(self, number: int) -> None:
+        """Say that it is restored."""
+        ...
+
+    async def configuration(self) -> dict[str, bytes]:
+        """What was kept of the bucket `config`, by key."""
+        ...
+
+    async def configure(self, values: Mapping[str, bytes]) -> None:
+        """Keep this, and nothing else."""
+        ...
+
+
+class Remains(Protocol):
+    """What the ledger knows of brokers before an epoch, page by page; every method may raise LedgerError."""
+
+    def joins(self, epoch: int) -> AsyncIterator[list[Join]]:
+        """The joins that count or are read yet, without their arrivals."""
+        ...
+
+    def members(self, join_ids: Sequence[str]) -> AsyncIterator[list[Remnant]]:
+        """All tasks whose ends count for these joins."""
+        ...
+
+    def ended(self, epoch: int, since: float) -> AsyncIterator[list[Remnant]]:
+        """Dead letters that nobody settled, and tracked tasks that ended since then."""
+        ...
+
+    def unfinished(self, epoch: int) -> AsyncIterator[list[Remnant]]:
+        """Tasks that have not ended, oldest first."""
+        ...
+
+
+class Kept(Protocol):
+    """What of the bucket `config` outlives the broker."""
+
+    async def read(self) -> tuple[int | None, dict[str, bytes]]:
+        """The epoch, None in a broker that was never met, and what is to be kept, by key."""
+        ...
+
+    async def raise_epoch(self, epoch: int) -> None:
+        """Store the epoch, unless a higher one stands."""
+        ...
+
+    async def restore(self, values: Mapping[str, bytes]) -> None:
+        """Store those that are not there."""
         ...
 
 

@@ -74,6 +74,20 @@ LATEST: Final = tuple(
 )
 
 
+class Remnant(msgspec.Struct, frozen=True):
+    """A task as it is to be brought into a broker: what the ledger knows of it, and the traceback of its end."""
+
+    row: Row
+    traceback: str = ""
+
+
+class Epoch(msgspec.Struct, frozen=True):
+    """A broker by its number; `restored` once it holds all that an earlier one held."""
+
+    number: int
+    restored: bool
+
+
 class Attempt(msgspec.Struct, frozen=True):
     """A failed attempt; of these there is at most one per task and number."""
 

@@ -92,6 +92,12 @@ IN_FLIGHT_MAX: Final = 4096
 TRACK_AT_ONCE: Final = 1024
 """Submitted records of one batch that may wait for their PubAck."""
 
+RESTORE_PAGE: Final = 500
+"""Tasks that are brought into a new broker in one step."""
+
+RESTORE_CLAIM_S: Final = 10.0
+"""How long a restorer that is not heard of keeps others from going on with its work."""
+
 LOOK_UP_MAX: Final = 64
 """Tasks looked up in the records in one request."""
 

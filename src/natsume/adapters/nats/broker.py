@@ -82,8 +82,8 @@ class Broker:
         self.flags = KvFlags(wire, self.publisher, self.request)
         self.waiting = StreamWaiting(self._tasks_reader, self.request)
         self.config = KvConfig(wire, self.publisher)
-        self._config_reader = DirectReader(wire, f"KV_{SCHEDULES_BUCKET}")
-        self.schedules = StreamSchedules(self.publisher, self._tasks_reader, self._config_reader, self.request)
+        self.config_reader = DirectReader(wire, f"KV_{SCHEDULES_BUCKET}")
+        self.schedules = StreamSchedules(self.publisher, self._tasks_reader, self.config_reader, self.request)
         self.boot_mark = self.records_mark = self.events_mark = EVERYTHING_IS_SUSPECT
         self._created = "0"
         self.records_created = ""
@@ -146,7 +146,7 @@ class Broker:
         self._locks_reader.close()
         self._tasks_reader.close()
         self._joins_reader.close()
-        self._config_reader.close()
+        self.config_reader.close()
         await self.wire.close()
 
     async def _time(self) -> float:
@@ -154,7 +154,7 @@ class Broker:
 
     async def _epoch(self) -> int:
         """How many brokers' data were lost before this one's, as `config` says; nothing said is none."""
-        found = await self._config_reader.last([kv("config", "epoch")])
+        found = await self.config_reader.last([kv("config", "epoch")])
         text = found[0].body.decode("utf-8", "replace") if found else ""
         if not text:
             return 0

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from natsume.adapters.sql.engine import transaction
 from natsume.adapters.sql.ledger import next_epoch
+from natsume.adapters.sql.migrating import require
 from natsume.adapters.sql.schema import attempts, configuration, epochs, joins, tasks
 from natsume.core.join import Join
 from natsume.core.restoring import as_known
@@ -39,6 +40,7 @@ class SqlEpochs:
         """
         known = select(epochs.c.number, epochs.c.broker, epochs.c.restored_at).order_by(epochs.c.number.desc())
         this = epochs.c.broker == broker
+        await require(self._engine)
         async with transaction(self._engine) as connection:
             found = (await connection.execute(known)).all()
             if not any(row.broker == broker for row in found):

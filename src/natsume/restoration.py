@@ -1,0 +1,55 @@
+"""Puts a restorer together, for conductors and for `natsume restore`."""
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from natsume.adapters.nats.broker import Broker
+from natsume.adapters.nats.kept import KvKept
+from natsume.adapters.nats.topology import ensure
+from natsume.adapters.sql.remains import SqlEpochs, SqlRemains
+from natsume.exceptions import BrokerError
+from natsume.model.subject import RECORDS
+from natsume.registry import Registry
+from natsume.runtime.rebuilding import Rebuilding
+from natsume.runtime.restorer import Restorer
+from natsume.settings import Settings
+from natsume.startup import run_hooks
+
+_STREAM_NOT_FOUND = 10059
+
+
+def restorer_of(broker: Broker, engine: AsyncEngine, settings: Settings, registry: Registry) -> Restorer:
+    """A restorer of this broker from this ledger."""
+    remains = SqlRemains(engine)
+
+    def rebuilding() -> Rebuilding:
+        ports = (broker.outgoing, broker.records, broker.joins, broker.claims)
+        return Rebuilding(remains, *ports, lambda name: _is_eligible(registry, name), broker.now)
+
+    async def meet() -> str:
+        """An emptied broker gets its streams again; of another one all that is known anew."""
+        try:
+            found = await broker.stream_info(RECORDS)
+        except BrokerError as error:
+            if error.code != _STREAM_NOT_FOUND:
+                raise
+        else:
+            if str(found["created"]) == broker.records_created:
+                return broker.records_created
+        await ensure(broker.request, ack_wait_s=settings.ack_wait_s)
+        await broker.refresh()
+        return broker.records_created
+
+    return Restorer(
+        SqlEpochs(engine),
+        KvKept(broker.publisher, broker.config_reader),
+        rebuilding,
+        meet,
+        lambda: run_hooks(settings.prefixes),
+        broker.now,
+        settings.worker,
+    )
+
+
+def _is_eligible(registry: Registry, name: str) -> bool:
+    actor = registry.get(name)
+    return actor is not None and actor.dlq_eligible
