@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import uvloop
 
-from bench import following, ledger, locking, measures
+from bench import following, ledger, limiting, locking, measures
 from natsume.adapters.nats.embedded import EmbeddedServer
 
 RUNS = 3
@@ -46,6 +46,15 @@ ROWS: dict[str, list[Row]] = {
         ("an uncontended mutex adds p50, ms", lambda m: m["adds_p50_ms"], "<= 1"),
         ("each under its own mutex, tasks/s", lambda m: m["tasks_per_s"], ">= 1000"),
     ],
+    "one_rate": [
+        ("1,000 at 100/s, last start, s", lambda m: m["last_s"], "<= 11"),
+        ("most starts in any second", lambda m: m["most"], "<= 101"),
+        ("deliveries a task", lambda m: m["deliveries"], "<= 2.2"),
+    ],
+    "free_rate": [
+        ("a limiter that is free adds p50, ms", lambda m: m["adds_p50_ms"], "<= 1"),
+        ("tasks under it, of those under none", lambda m: m["limited"] / m["plain"], ">= 0.3"),
+    ],
     "parked": [
         ("10,000 parked on one mutex, MB", lambda m: m["mb"], "<= 60"),
         ("start beside them p50, of alone", lambda m: m["beside_p50_ms"] / m["alone_p50_ms"], "<= 1.3"),
@@ -73,7 +82,7 @@ def once(name: str) -> dict[str, float]:
     with EmbeddedServer() as server:
         if name == "starting":
             return measures.starting(server.url)
-        module = next(module for module in (following, ledger, locking, measures) if hasattr(module, name))
+        module = next(module for module in (following, ledger, limiting, locking, measures) if hasattr(module, name))
         return uvloop.run(getattr(module, name)(server))
 
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from natsume import BaseLock, BaseTask, LockedObjectType, MutexLock, Priority
+from natsume import BaseLock, BaseTask, LockedObjectType, MutexLock, Priority, RateLimiter
 from natsume.registry import Registry
 
 
@@ -73,5 +73,38 @@ class Alone(Probe):
         return [MutexLock(LockedObjectType.JOB, self.number)]
 
 
-ACTORS = (Noop, Probe, Urgent, Slow, Exclusive, Alone)
+class Hundred(RateLimiter):
+    limit = 100
+
+
+class Million(RateLimiter):
+    """None that can be reached."""
+
+    limit = 1_000_000
+
+
+@dataclass
+class Limited(BaseTask):
+    """Under one rate limit; its result is when it started, on the clock that all processes share."""
+
+    number: int
+
+    @property
+    def execution_locks(self) -> list[BaseLock]:
+        return [Hundred(LockedObjectType.JOB, "the one")]
+
+    async def execute(self) -> float:
+        return time.monotonic()
+
+
+@dataclass
+class Free(Probe):
+    """A probe under a rate limiter that never lets it wait."""
+
+    @property
+    def execution_locks(self) -> list[BaseLock]:
+        return [Million(LockedObjectType.JOB, "the one")]
+
+
+ACTORS = (Noop, Probe, Urgent, Slow, Exclusive, Alone, Limited, Free)
 REGISTRY = Registry.of_classes({f"bench:{cls.__name__}": cls for cls in ACTORS})

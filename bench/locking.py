@@ -79,8 +79,8 @@ async def own_mutexes(server: EmbeddedServer) -> dict[str, float]:
     """What an uncontended mutex adds to an idle start, and tasks a second each under its own."""
     settings = Settings.read({}).at(server.url)
     async with connect(settings=settings, registry=REGISTRY) as client, working(settings, REGISTRY):
-        plain = await _idle(client, lambda _: Probe(time.perf_counter()))
-        locked = await _idle(client, lambda number: Alone(time.perf_counter(), number))
+        plain = await idle(client, lambda _: Probe(time.perf_counter()))
+        locked = await idle(client, lambda number: Alone(time.perf_counter(), number))
         Seen.started.clear()
         began = time.perf_counter()
         await client.submit_many([Alone(0.0, number) for number in range(ALONE)])
@@ -102,12 +102,12 @@ async def parked(server: EmbeddedServer) -> dict[str, float]:
     ):
         await broker.leases.acquire(replace(Exclusive(0).execution_locks[0].want, manual=True), holding)
         before_mb = process.memory_info().rss / 1e6
-        alone = await _idle(client, lambda _: Probe(time.perf_counter()))
+        alone = await idle(client, lambda _: Probe(time.perf_counter()))
         for start in range(0, WAITING, 1_000):
             await client.submit_many([Exclusive(start + number) for number in range(1_000)])
         while (await broker.stream_info("TASKS", subjects_filter="task.>"))["state"].get("subjects"):
             await asyncio.sleep(0.01)
-        beside = await _idle(client, lambda _: Probe(time.perf_counter()))
+        beside = await idle(client, lambda _: Probe(time.perf_counter()))
         waiting = (await broker.stream_info("TASKS", subjects_filter="parked.>"))["state"]["subjects"]
         assert len(waiting) >= WAITING, f"only {len(waiting)} wait"
         after_mb = process.memory_info().rss / 1e6
@@ -120,7 +120,7 @@ async def parked(server: EmbeddedServer) -> dict[str, float]:
     }
 
 
-async def _idle(client: Client, make: Callable[[int], Probe]) -> list[float]:
+async def idle(client: Client, make: Callable[[int], Probe]) -> list[float]:
     """Seconds from submission to start, one at a time."""
     Seen.started.clear()
     for number in range(PROBES):

@@ -187,8 +187,9 @@ def parked(task: Task, at: float) -> Task:
 
 
 def throttled(task: Task, event: Throttled) -> Task:
-    """The task that returns for its places under its rate limiters."""
-    return msgspec.structs.replace(parked(task, event.at), grants=event.grants or None)
+    """The task that returns for its places under its rate limiters; its wait for locks has ended."""
+    successor = parked(task, event.at)
+    return msgspec.structs.replace(successor, waiting_since=None, grants=event.grants or None)
 
 
 def struck(task: Task) -> Task:
