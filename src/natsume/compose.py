@@ -26,12 +26,14 @@ from natsume.runtime.claiming import Claiming
 from natsume.runtime.dispatcher import Dispatcher
 from natsume.runtime.freeing import FreeingFeed
 from natsume.runtime.keepalive import Keepalive, Lifeline
+from natsume.runtime.limit_rules import LimitRules, both
 from natsume.runtime.overrides import Overrides
 from natsume.runtime.perform import Ports
 from natsume.runtime.projector import Projector
 from natsume.runtime.pruner import Pruner
 from natsume.runtime.reactor import Reactor
 from natsume.runtime.reconciler import Reconciler
+from natsume.runtime.strikes import Standing
 from natsume.runtime.sweeper import Sweeper
 from natsume.runtime.waker import Waker
 from natsume.runtime.worker import Worker
@@ -126,7 +128,10 @@ async def working(
     """A worker that runs until the block ends, and then stops within the grace period."""
     async with connected(settings, name=f"natsume worker {settings.worker}") as broker:
         overrides = Overrides()
-        await broker.config.watch(overrides.take)
+        rules, strikes = LimitRules(), Standing()
+        await broker.config.watch(both(overrides.take, rules.take_file))
+        await broker.limits.watch(rules.take_sets)
+        await broker.strikes.watch(strikes.take)
         ports = Ports(
             broker.records,
             broker.outgoing,
@@ -139,6 +144,8 @@ async def working(
             broker.now,
             lambda: broker.boot_mark,
             overrides,
+            rules,
+            strikes,
         )
         worker = Worker(ports, broker.deliveries, registry, settings, size, concurrency)
         await broker.flags.watch(worker.flagging.take)

@@ -1,5 +1,6 @@
 """The kinds of objects that locks are taken on; applications register their own."""
 
+import difflib
 import sys
 from typing import ClassVar, Self
 
@@ -23,9 +24,11 @@ class LockedObjectType(str):
         """The registered type of this name, in any case."""
         known = _registered.get(name) or _registered.get(name.lower())
         if known is None:
+            near = difflib.get_close_matches(str(name), _registered, n=1)
+            hint = f"did you mean {near[0]!r}" if near else f"known are {', '.join(sorted(_registered))}"
             raise UnknownObjectType(
-                f"Unknown LockedObjectType {name!r}: known are {', '.join(sorted(_registered))}; call"
-                " register_locked_object_type() in a module that natsume.lock_object_types names"
+                f"Unknown LockedObjectType {name!r}: {hint}; call register_locked_object_type() in a module that"
+                " an entry point of natsume.lock_object_types names"
             )
         return known  # type: ignore[return-value]  # subclasses have no types of their own
 

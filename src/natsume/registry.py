@@ -68,11 +68,12 @@ class Registry:
         """What the installed distributions offer under `natsume` and these prefixes; never raises."""
         found = entry_points()  # reads the metadata of every distribution: once is enough
         load = _Load()
-        for prefix in dict.fromkeys((PREFIX, *prefixes)):
+        prefixes = tuple(dict.fromkeys((PREFIX, *prefixes)))
+        for prefix in prefixes:  # first, for a module of tasks may name a type of any of them
+            load.object_types(found.select(group=f"{prefix}.lock_object_types"))
+        for prefix in prefixes:
             for group in sorted(found.groups):
-                if group == f"{prefix}.lock_object_types":
-                    load.object_types(found.select(group=group))
-                elif group.startswith(f"{prefix}.tasks."):
+                if group.startswith(f"{prefix}.tasks."):
                     load.tasks(group.removeprefix(f"{prefix}.tasks."), found.select(group=group))
         return cls(load.actors.values(), load.problems, load.clashes)
 

@@ -2,18 +2,26 @@
 
 import difflib
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from natsume.core.limit_rules import FIELDS, flaw
 from natsume.exceptions import ArgumentsError
+from natsume.lock_registry import LockedObjectType, UnknownObjectType
 from natsume.model import cron
-from natsume.model.config import ScheduleConfig, TasksConfig
+from natsume.model.config import LimitConfig, ScheduleConfig, TasksConfig
 from natsume.registry import Actor, Registry
+
+_COLONS_MIN: Final = 2
 
 
 def misfits(config: TasksConfig, registry: Registry) -> Iterator[str]:
     """The tasks that no actor here is, and the arguments that their actors do not take."""
+    for name in config.limits:
+        wrong = object_type_flaw(name)
+        if wrong is not None:
+            yield f"limits.{name}: {wrong}"
     names = [actor.name for actor in registry.actors]
     for path, name, vo in _tasks(config):
         actor = registry.get(name)
@@ -24,6 +32,16 @@ def misfits(config: TasksConfig, registry: Registry) -> Iterator[str]:
             flaw = _arguments_flaw(actor, schedule.args, vo)
             if flaw is not None:
                 yield f"{path}.schedules.{instance}.args: {flaw}"
+
+
+def object_type_flaw(name: str) -> str | None:
+    """What is wrong with the object type in a lock's name, as far as the types that are registered here tell."""
+    given = name.split(":")[1]
+    try:
+        known = LockedObjectType(given)
+    except UnknownObjectType as error:
+        return str(error)
+    return None if known == given else f"the object type is written {known}"
 
 
 def _arguments_flaw(actor: Actor, args: dict[str, Any], vo: str | None) -> str | None:
@@ -43,14 +61,28 @@ def inconsistencies(config: TasksConfig) -> Iterator[str]:
     """What is wrong although each key for itself is right."""
     for unknown in config.vo_overrides.keys() - set(config.vos):
         yield f"vo-overrides.{unknown} is no VO of vos; {instead(unknown, config.vos)}"
+    for name, rule in config.limits.items():
+        yield from _wrong_limit(f"limits.{name}", name, rule)
     for path, name, vo in _tasks(config):
         tasks = config.common if vo is None else config.vo_overrides[vo]
         group, colon, actor = name.partition(":")
         if not (group and colon and actor):
             yield f"{path} is no task; its key is group:Name"
+        for kind in FIELDS:
+            rule = getattr(tasks[name].limits, kind)
+            if rule is not None:
+                yield from _wrong_limit(f"{path}.limits.{kind}", kind, rule)
         for instance, own in tasks[name].schedules.items():
             for wrong in _wrong_schedule(own):
                 yield f"{path}.schedules.{instance}{wrong}"
+
+
+def _wrong_limit(path: str, name: str, rule: LimitConfig) -> Iterator[str]:
+    wrong = flaw(name, rule)
+    if wrong is not None:
+        yield path + wrong
+    elif path == f"limits.{name}" and name.count(":") < _COLONS_MIN:
+        yield f"{path} is no name of a lock; write kind, object type and key, such as rate:job:7"
 
 
 def _tasks(config: TasksConfig) -> Iterator[tuple[str, str, str | None]]:

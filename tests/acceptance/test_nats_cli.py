@@ -169,7 +169,7 @@ async def test_the_cli_alone_creates_what_apply_would(connection: nats.NATS, cli
             done = cli(f"nats stream add --config {file}")
             assert done.returncode == 0, done.stdout
     for file in sorted((ROOT / "nats" / "consumers").glob("*.json")):
-        stream = "RECORDS" if file.stem == "reactor" else "TASKS"
+        stream = "RECORDS" if file.stem.partition("-")[0] in {"reactor", "ledger"} else "TASKS"
         done = cli(f"nats consumer add {stream} --config {file}")
         assert done.returncode == 0, done.stdout
 

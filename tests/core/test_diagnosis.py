@@ -5,6 +5,7 @@ import pytest
 from natsume.core.diagnosis import Durability, Facts, diagnose
 from natsume.core.lanes import Reading
 from natsume.enums import Priority, Size
+from natsume.model.lock import Entry, Hold, Holding, Standing
 from natsume.model.subject import LANES, Lane
 
 NORMAL = Lane(Priority.NORMAL, Size.SMALL)
@@ -50,3 +51,26 @@ def test_the_worst_comes_first():
 def test_the_clock_says_who_is_behind():
     assert "behind the broker's" in diagnose(Facts(skew_s=2))[0].sentence
     assert "ahead of the broker's" in diagnose(Facts(skew_s=-2))[0].sentence
+
+
+def lock(waiters: int = 1, ends_at: float | None = 20_000.0, hold: Hold = Hold.HELD) -> Standing:
+    holding = Holding("run", "t", 1_000.0, worker="w-1", hold=hold)
+    return Standing("mutex.job.7", "mutex:job:7", (Entry("0", 1, holding, ends_at),), waiters)
+
+
+def lock_findings(standing: Standing, now: float = 10_000.0, connected: tuple[str, ...] | None = None) -> list[str]:
+    facts = Facts("nats://x", locks=(standing,), now=now, connected=connected)
+    return [finding.sentence for finding in diagnose(facts) if finding.subject == "lock mutex:job:7"]
+
+
+def test_a_lock_that_is_held_for_long_while_others_wait() -> None:
+    assert lock_findings(lock(3)) == ["task t on worker w-1 holds it for 2.5 h, and 3 wait"]
+    assert lock_findings(lock(0)) == lock_findings(lock(3), now=2_000.0) == []
+    assert lock_findings(lock(3, hold=Hold.REQUESTED)) == []
+
+
+def test_a_lock_that_stays_although_its_worker_is_gone() -> None:
+    (said,) = lock_findings(lock(0, None), connected=("natsume worker w-2", "natsume keepalive w-11"))
+    assert said == "task t on worker w-1 holds it, which is not connected; this lock does not end by itself"
+    assert lock_findings(lock(0, None), connected=("natsume worker w-1",)) == []
+    assert lock_findings(lock(0, None)) == lock_findings(lock(0), connected=()) == []

@@ -34,13 +34,15 @@ KEYS = """
 
 | command | keys |
 |---|---|
-| `natsume tasks show` | `id actor state lane owner tenant parent attempts`, then the times, `waiting_for waiting_since behind`, `worker labels dead result`, `failures`, each `attempt at error traceback`, and `released`, each `lock at who why` |
+| `natsume tasks show` | `id actor state lane owner tenant parent attempts`, then the times, `waiting_for waiting_since behind strike`, `worker labels dead result`, `failures`, each `attempt at error traceback`, and `released`, each `lock at who why` |
 | `natsume locks ls` | `key holder since age_s slot hold mode task worker owner ends waiters name`, a row for each holder; `hold` is `held`, `reserved` for a task that was woken, or `requested` by a writer; `show` has `key name waiters`, `holders`, and `line`, each `task actor priority mode since waits_s behind returns_at` |
 | `natsume dead ls` | `id actor reason error at attempts`; `--all` adds `settled replay`; `show` adds those, the message as it came: `subject headers body body_encoding`, `failures`, and `history`, each `id what who why at replay sent state` |
 | `natsume dead replay`, `edit`, `discard` | `id actor reason outcome replay sentence`; outcomes are `replayed discarded finished unchanged refused`, in a dry run those that would be |
 | `natsume joins show` | `id state total arrived failed callback parent failed_members opened_at`, and `replays`: the history of those members, each with `member` |
-| `natsume lanes` | `lane pending in_flight waiting_pulls redelivered oldest_s actors judgement sentence`; the last row is `effects`, what waits for the conductor |
-| `natsume actors ls` | `actor lane class arguments retry dlq_eligible timeout_s`; `check` has `problem` |
+| `natsume limits ls` | `lock actor vo limit window_seconds burst permits enabled source who at why`; `source` is `set` or `file` |
+| `natsume strikes` | `actor arguments who why at waiters key` |
+| `natsume lanes` | `lane pending in_flight waiting_pulls redelivered oldest_s actors judgement sentence`; then a row `locks` where tasks wait for locks; the last row is `effects`, what waits for the conductor |
+| `natsume actors ls` | `actor lane class arguments retry dlq_eligible timeout_s struck`, the last `null` where no broker answers; `check` has `problem` |
 | `natsume doctor` | `severity subject sentence advice`; severities are `error warning note` |
 | `natsume topology` | `apply`: `entity action fields`; `diff`: `entity field there here`; `show`: `entity there` and what is in it |
 

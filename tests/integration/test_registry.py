@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from natsume import BaseTask, LockedObjectType, NoRetry
+from natsume import BaseTask, LockedObjectType, MutexLock, NoRetry
 from natsume.enums import Priority, Size
 from natsume.exceptions import UnknownActor, UsageError
 from natsume.model.subject import Lane
@@ -121,6 +121,46 @@ def test_modules_of_object_types_are_imported(distribution):
     distribution("types1", source, "[natsume.lock_object_types]\ntelescope = types1\n")
     assert Registry.load().problems == []
     assert LockedObjectType("telescope") == "telescope"
+
+
+def test_a_type_of_another_prefix_is_there_before_any_task_names_it(distribution):
+    source = "from natsume import register_locked_object_type\nregister_locked_object_type('sextant')"
+    distribution("types2", source, "[zebra.lock_object_types]\nsextant = types2\n")
+    actor = """
+        from natsume import BaseTask, LockedObjectType
+        SEXTANT = LockedObjectType("sextant")
+        class Measure(BaseTask):
+            async def execute(self): ...
+    """
+    distribution("own7", actor, "[natsume.tasks.own7]\nMeasure = own7:Measure\n")
+    registry = Registry.load(["zebra"])
+    assert (registry.problems, registry.find("Measure").name) == ([], "own7:Measure")
+
+
+def test_modules_of_object_types_that_are_broken_are_told(distribution):
+    points = "[natsume.lock_object_types]\ngone = types3:nothing\nvalue = types3:VALUE\ntaken = types4\n"
+    distribution("types3", "VALUE = 1", points)
+    distribution("types4", "from natsume import register_locked_object_type as r\nr('job')", "")
+    said = "\n".join(Registry.load().problems)
+    for part in ("has no attribute 'nothing'", "its value is not a module", "'job' is already registered by natsume"):
+        assert part in said
+
+
+@pytest.mark.parametrize(("name", "said"), [("jobs", "did you mean 'job'"), ("xyz", "known are "), ("", "known are ")])
+def test_an_unknown_type_is_an_error_where_it_is_declared(name, said):
+    with pytest.raises(ValueError, match="Unknown LockedObjectType") as refused:
+        MutexLock(name, 1)
+    assert said in str(refused.value)
+    assert "register_locked_object_type() in a module" in str(refused.value)
+
+
+def test_the_drop_in_names():
+    assert [str(name) for name in (LockedObjectType.TASK, LockedObjectType.JOB, LockedObjectType.TRANSFORMATION)] == [
+        "task",
+        "job",
+        "transformation",
+    ]
+    assert MutexLock(LockedObjectType.JOB, 1) == MutexLock("job", "1") == MutexLock("JOB", 1)
 
 
 class Good(BaseTask):

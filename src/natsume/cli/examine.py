@@ -20,14 +20,16 @@ from natsume.settings import Settings
 _MONITOR_PORT: Final = 8222
 _MONITOR_S: Final = 1.0
 _NS: Final = 1e9
-_ANSWER_MAX: Final = 1_000_000
+_ANSWER_MAX: Final = 10_000_000
+_CONNECTIONS_MAX: Final = 10_000
 
 
 async def examine(
     settings: Settings, problems: list[str], *, monitor_url: str | None, ack_wait_s: float | None, window_s: float
 ) -> Facts:
     """The facts of the installation that these settings lead to."""
-    asked = asyncio.create_task(asyncio.to_thread(_durability, monitor_url or _monitor_of(settings.nats_url)))
+    monitor_url = monitor_url or _monitor_of(settings.nats_url)
+    asked = asyncio.create_task(asyncio.to_thread(_durability, monitor_url))
     try:
         broker = await Broker.connect(settings, name="natsume doctor")
     except NatsumeError as error:
@@ -35,6 +37,8 @@ async def examine(
         return Facts(settings.nats_url, unreachable=str(error), problems=tuple(problems))
     try:
         seen = await _seen(broker, ack_wait_s, window_s)
+        if any(entry.ends_at is None for lock in seen.get("locks", ()) for entry in lock.entries):
+            seen["connected"] = await asyncio.to_thread(_connected, monitor_url)
     finally:
         await broker.close()
     return Facts(
@@ -65,6 +69,8 @@ async def _seen(broker: Broker, ack_wait_s: float | None, window_s: float) -> di
         "skew_s": datetime.fromisoformat(info["ts"]).timestamp() - middle,
         "lanes": await read_lanes(broker, window_s),
         "effects": await read_effects(broker),
+        "locks": tuple(await broker.locks.standing()),
+        "now": datetime.fromisoformat(info["ts"]).timestamp(),
     }
 
 
@@ -80,13 +86,29 @@ def _monitor_of(nats_url: str) -> str:
     return f"http://{host}:{_MONITOR_PORT}"
 
 
+def _connected(monitor_url: str) -> tuple[str, ...] | None:
+    """The names of all connections, as the monitoring endpoint says; None where it does not."""
+    try:
+        found = _asked(f"{monitor_url.rstrip('/')}/connz?limit={_CONNECTIONS_MAX}")
+        names = tuple(str(one.get("name", "")) for one in found["connections"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return names if found.get("total", 0) <= len(names) else None
+
+
+def _asked(url: str) -> Any:
+    if urlsplit(url).scheme not in {"http", "https"}:
+        raise ValueError(f"{url} is no http URL")
+    with urllib.request.urlopen(url, timeout=_MONITOR_S) as answer:  # noqa: S310 - its scheme was looked at
+        return json.loads(answer.read(_ANSWER_MAX))
+
+
 def _durability(monitor_url: str) -> Durability:
     """What the monitoring endpoint says of the server's writes."""
     try:
         if urlsplit(monitor_url).scheme not in {"http", "https"}:
             return Durability(problem=f"{monitor_url} is no http URL")
-        with urllib.request.urlopen(f"{monitor_url.rstrip('/')}/varz", timeout=_MONITOR_S) as answer:  # noqa: S310
-            config = json.loads(answer.read(_ANSWER_MAX))["jetstream"]["config"]
+        config = _asked(f"{monitor_url.rstrip('/')}/varz")["jetstream"]["config"]
     except (OSError, ValueError, KeyError) as error:
         return Durability(problem=f"{monitor_url}/varz does not tell ({error})")
     interval = config.get("sync_interval")

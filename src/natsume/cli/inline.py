@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -159,10 +160,11 @@ class Inline:
 
     async def _take(self, lock: BaseLock, held: AsyncExitStack) -> None:
         broker = await self._connect()
+        # As one that comes now, so that it takes nothing that is kept for a task that waits.
         holding = Holding(self._run.nonce, self._message.id, broker.now(), worker=self._settings.worker)
         lease = await broker.leases.acquire(lock.want, holding)
         if isinstance(lease, Blocked):
-            raise NatsumeError(f"{lock.lock_key} is held by task {lease.task}; try again when that has ended")
+            raise NatsumeError(_refused(lock, lease))
         self._run.leases.append(lease)
         held.push_async_callback(self._release, lease)
 
@@ -194,7 +196,7 @@ class Inline:
         from natsume.adapters.nats.lifeline import NatsLifeline  # noqa: PLC0415
 
         async def line() -> Lifeline:
-            return NatsLifeline(await Broker.connect(self._settings, name=_NAME))
+            return NatsLifeline(await Broker.connect(self._settings, name=f"{_NAME} {self._settings.worker}"))
 
         self._watch = watch = Watch({}, asyncio.get_running_loop())
         watch.beat = float("inf")  # a person may think as long as they like
@@ -208,7 +210,8 @@ class Inline:
         if self._broker is None:
             from natsume.compose import connected  # noqa: PLC0415 - a task without locks needs no broker
 
-            self._broker = await self._stack.enter_async_context(connected(self._settings, name=_NAME))
+            name = f"{_NAME} {self._settings.worker}"
+            self._broker = await self._stack.enter_async_context(connected(self._settings, name=name))
         return self._broker
 
     async def _submit(self, task: Task, due: float | None) -> None:
@@ -239,3 +242,12 @@ class Inline:
 
 def _is_limiter(lock: object) -> bool:
     return isinstance(lock, BaseLimiter)
+
+
+def _refused(lock: BaseLock, blocked: Blocked) -> str:
+    """Who has a lock, and what to do."""
+    since = datetime.fromtimestamp(blocked.since, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    worker = f" on worker {blocked.worker}" if blocked.worker else ""
+    run = f" (run {blocked.holder})" if blocked.holder else ", which is on its way to a worker,"
+    what = f"{lock.lock_key} is held by task {blocked.task}{run}{worker} since {since}"
+    return f"{what}; try again when that has ended, or see `natsume locks show {lock.lock_key}`"

@@ -7,7 +7,7 @@ import typer
 
 from natsume.cli.session import new_app, session_of
 from natsume.cli.table import AsJson, show_rows
-from natsume.core.lanes import Judgement, Reading, judge, judge_effects
+from natsume.core.lanes import Judgement, Reading, judge, judge_effects, judge_waiters
 from natsume.settings import Settings
 
 app = new_app()
@@ -37,7 +37,11 @@ async def _rows(settings: Settings, window_s: float) -> list[dict[str, Any]]:
         readings = await read_lanes(broker, window_s)
         effects = await read_effects(broker)
         counts = await count_by_actor(broker)
+        locks = await broker.locks.standing()
     rows = [_row(lane, reading, counts[lane], judge(lane, readings)) for lane, reading in readings.items()]
+    waiters = sum(lock.waiters for lock in locks)
+    if waiters:
+        rows.append(_row("locks", Reading(waiters), {}, judge_waiters(locks)))
     return [*rows, _row("effects", effects, {}, judge_effects(effects))]
 
 

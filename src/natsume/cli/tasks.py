@@ -12,6 +12,7 @@ from natsume.exceptions import UnknownTask
 from natsume.model.codec import timestamp
 from natsume.model.record import Failed, Failure, Released
 from natsume.model.status import Status
+from natsume.model.strike import Strike, is_strike_name
 from natsume.model.subject import is_id
 from natsume.settings import Settings
 
@@ -25,10 +26,11 @@ def show(
     as_json: AsJsonObject = False,
 ) -> None:
     """Show the state of a task, its attempts, failures and result."""
-    show_one(row_of(asyncio.run(_status(session_of(context).settings, token))), as_json)
+    status, strike = asyncio.run(_status(session_of(context).settings, token))
+    show_one(row_of(status, strike), as_json)
 
 
-def row_of(status: Status) -> dict[str, Any]:
+def row_of(status: Status, strike: Strike | None = None) -> dict[str, Any]:
     """A task as a person or a program reads it; times are ISO 8601 in UTC."""
     done = status.done
     return {
@@ -47,6 +49,7 @@ def row_of(status: Status) -> dict[str, Any]:
         "waiting_for": status.waiting_for,
         "waiting_since": moment(status.waiting_since),
         "behind": status.behind,
+        "strike": str(strike) if strike is not None else None,
         "worker": done.worker if done else None,
         "labels": done.labels if done else None,
         "replay_of": done.replay_of if done else None,
@@ -83,12 +86,15 @@ def _failure(attempt: int, at: float, failure: Failure) -> dict[str, Any]:
     }
 
 
-async def _status(settings: Settings, token: str) -> Status:
+async def _status(settings: Settings, token: str) -> tuple[Status, Strike | None]:
+    """What is known of a task, and the strike for whose end it waits."""
     from natsume.cli.looking import looking  # noqa: PLC0415 - `--help` need not load the broker
 
     if is_id(token):
         async with looking(settings) as broker:
             status = await broker.inquiries.status(token)
+            if status is not None and status.waiting_for is not None and is_strike_name(status.waiting_for):
+                return status, await broker.strikes.named(status.waiting_for)
         if status is not None:
-            return status
+            return status, None
     raise UnknownTask(f"nothing is known of a task {token!r}: it never was, or its record has expired")

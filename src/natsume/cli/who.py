@@ -12,6 +12,8 @@ from natsume.model.limits import WHY_MAX
 
 Why = Annotated[str, typer.Option(metavar="TEXT", help="The reason; kept with who does it, and when.")]
 
+AnyActor = Annotated[bool, typer.Option("--any-actor", help="Do not compare it with what is installed here.")]
+
 
 def who() -> str:
     """The user and the machine of this process."""

@@ -6,11 +6,14 @@ from typing import Final, Literal
 import msgspec
 
 from natsume.core.lanes import Reading, judge, judge_effects
+from natsume.model.lock import Hold, Standing
 from natsume.model.subject import Lane
 
 VERSION_MIN: Final = (2, 12)
 SKEW_MAX_S: Final = 1.0
 SYNC_MAX_S: Final = 1.0
+HELD_LONG_S: Final = 3600.0
+"""A lock that is held for longer while others wait may be worth a look."""
 
 Severity = Literal["error", "warning", "note"]
 
@@ -33,7 +36,10 @@ class Durability(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What was seen of an installation; None is what could not be looked at."""
+    """What was seen of an installation; None is what could not be looked at.
+
+    `now` is the broker's time, `connected` the names of the connections to it.
+    """
 
     url: str = ""
     unreachable: str | None = None
@@ -45,6 +51,9 @@ class Facts(msgspec.Struct, frozen=True):
     skew_s: float | None = None
     lanes: dict[Lane, Reading] | None = None
     effects: Reading | None = None
+    locks: tuple[Standing, ...] = ()
+    now: float = 0.0
+    connected: tuple[str, ...] | None = None
     problems: tuple[str, ...] = ()
 
 
@@ -69,6 +78,7 @@ def _all(facts: Facts) -> Iterator[Finding]:
     yield from _durability(facts.durability)
     yield from _clock(facts.skew_s)
     yield from _waiting(facts)
+    yield from _locks(facts)
 
 
 def _server(facts: Facts) -> Iterator[Finding]:
@@ -153,6 +163,28 @@ def _waiting(facts: Facts) -> Iterator[Finding]:
         judgement = judge_effects(facts.effects)
         if judgement.word != "ok":
             yield Finding("error", "effects", judgement.sentence, judgement.advice)
+
+
+def _locks(facts: Facts) -> Iterator[Finding]:
+    for lock in facts.locks:
+        advice = f"see `natsume locks show {lock.name}`"
+        for entry in lock.entries:
+            own, age_s = entry.holding, facts.now - entry.holding.since
+            if own.hold is not Hold.HELD:
+                continue
+            holder = f"task {own.task} on worker {own.worker or 'unknown'}"
+            if lock.waiters and age_s > HELD_LONG_S:
+                sentence = f"{holder} holds it for {age_s / 3600:.1f} h, and {lock.waiters} wait"
+                yield Finding("warning", f"lock {lock.name}", sentence, advice)
+            if entry.ends_at is None and _is_gone(own.worker, facts.connected):
+                sentence = f"{holder} holds it, which is not connected; this lock does not end by itself"
+                release = f"look at what it left, then `natsume locks release {lock.name} --why …`"
+                yield Finding("warning", f"lock {lock.name}", sentence, release)
+
+
+def _is_gone(worker: str, connected: tuple[str, ...] | None) -> bool:
+    """Whether no connection is this worker's; not where nobody can tell."""
+    return connected is not None and not any(name.rpartition(" ")[2] == worker for name in connected)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

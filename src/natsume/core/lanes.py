@@ -1,10 +1,12 @@
 """Whether what waits on a lane is good or bad, in a word and a sentence."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from natsume.enums import Priority
+from natsume.model.lock import Standing
 from natsume.model.subject import Lane
 
 LASTING_S: Final = 60.0
@@ -65,6 +67,15 @@ def judge_effects(reading: Reading) -> Judgement:
         return Judgement("ok", f"{reading.pending} wait for a conductor that is there")
     effects = _of(reading.pending, "commit")
     return Judgement("no conductor", f"nobody carries out the effects of {effects}", "start `natsume conductor`")
+
+
+def judge_waiters(locks: Sequence[Standing]) -> Judgement:
+    """What is to be said of the tasks that wait for locks, on no lane."""
+    longest = max(locks, key=lambda lock: lock.waiters)
+    count = sum(lock.waiters for lock in locks)
+    waited = sum(lock.waiters > 0 for lock in locks)
+    sentence = f"{_of(count, 'task')} waiting for {_of(waited, 'lock')}, {longest.waiters} of them for {longest.name}"
+    return Judgement("ok", sentence, "see `natsume locks ls`")
 
 
 def _unserved(lane: Lane, readings: dict[Lane, Reading]) -> str | None:

@@ -7,19 +7,23 @@ from natsume.core.locking import WRITER
 from natsume.exceptions import UsageError
 from natsume.model import subject
 from natsume.model.lock import Entry, Mode, Standing
+from natsume.model.strike import is_strike
 
 
 def standing(
-    entries: Iterable[tuple[str, Entry]], waiting: Mapping[str, int], names: Mapping[str, str]
+    entries: Iterable[tuple[str, Entry]], waiting: Mapping[str, int], names: Mapping[str, tuple[str, str]]
 ) -> list[Standing]:
-    """All locks, from their entries by key, and the counts and the locks' names by the token of the line."""
+    """All locks, from their entries by key, and the counts and the locks' keys and names by the token of the line."""
     left, found = dict(waiting), []
     for key, group in groupby(sorted(entries, key=lambda one: (one[0], one[1].slot)), key=lambda one: one[0]):
         own = tuple(entry for _, entry in group)
         name = next((entry.holding.name for entry in own if entry.holding.name), "") or key_name(key)
         found.append(Standing(key, name, own, left.pop(subject.line(key), 0)))
     # Where nobody holds it now, the first of its line tells what it is.
-    found += [Standing(key_of(names.get(line, "")), names.get(line, ""), (), count) for line, count in left.items()]
+    for line, count in left.items():
+        key, name = names.get(line, ("", ""))
+        if not is_strike(key):  # no lock: `natsume strikes` lists it
+            found.append(Standing(key, name, (), count))
     return found
 
 

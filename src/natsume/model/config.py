@@ -53,10 +53,47 @@ class RetriesConfig(_Part, frozen=True):
     max_delay_seconds: Seconds | None = None
 
 
+class LimitConfig(_Part, frozen=True):
+    """What a limiter or a semaphore allows, wherever something is given; with `enabled` false a limiter is off."""
+
+    limit: Annotated[int, Meta(ge=1, le=limits.RATE_MAX)] | None = None
+    window_seconds: Annotated[float, Meta(ge=limits.WINDOW_MIN_S, le=limits.CONFIGURED_S_MAX)] | None = None
+    burst: Annotated[int, Meta(ge=1, le=limits.RATE_MAX)] | None = None
+    permits: Annotated[int, Meta(ge=1, le=limits.PERMITS_MAX)] | None = None
+    enabled: bool | None = None
+
+
 class LimitsConfig(_Part, frozen=True):
-    """Overrides of a task's limits."""
+    """Overrides of a task's limits: its timeout, and what its limiters and semaphores allow."""
 
     timeout_s: PositiveSeconds | None = None
+    rate: LimitConfig | None = None
+    concurrency: LimitConfig | None = None
+    semaphore: LimitConfig | None = None
+
+
+class LimitSet(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A limit that somebody set while the system runs: of a lock by its name, or of a kind of an actor's locks."""
+
+    name: str
+    rule: LimitConfig
+    who: str
+    why: str
+    at: float
+    actor: str | None = None
+    vo: str | None = None
+
+    @property
+    def target(self) -> tuple[str, str | None, str | None]:
+        """What it is set for; there is one for each target."""
+        return self.name, self.actor, self.vo
+
+
+class LimitsSet(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All limits that are set, and when each name was last changed, also by an end of what was set."""
+
+    sets: tuple[LimitSet, ...] = ()
+    changed: dict[str, float] = {}
 
 
 class TaskConfig(_Part, frozen=True):
@@ -72,6 +109,7 @@ class TasksConfig(_Part, frozen=True, rename={"vo_overrides": "vo-overrides"}):
     """The whole file: the VOs, what holds for all of them, and what one of them has otherwise."""
 
     vos: tuple[Text, ...] = ()
+    limits: dict[str, LimitConfig] = {}
     common: dict[str, TaskConfig] = {}
     vo_overrides: dict[str, dict[str, TaskConfig]] = {}
 
@@ -95,9 +133,10 @@ class Unreadable(msgspec.Struct, frozen=True):
     """A configuration is applied that this version cannot read, most likely by a newer one."""
 
     why: str
+    what: str = "tasks file"
 
     def __str__(self) -> str:
-        return f"the applied tasks file cannot be read by this version of natsume ({self.why})"
+        return f"the applied {self.what} cannot be read by this version of natsume ({self.why})"
 
 
 NOTHING: Final = TaskConfig()
@@ -114,17 +153,22 @@ def merged(common: TaskConfig, override: TaskConfig) -> TaskConfig:
     return TaskConfig(
         common.enabled if override.enabled is None else override.enabled,
         schedules,
-        _over(common.retries, override.retries),
-        _over(common.limits, override.limits),
+        over(common.retries, override.retries),
+        over(common.limits, override.limits),
     )
 
 
 def _merged_schedule(common: ScheduleConfig, own: ScheduleConfig) -> ScheduleConfig:
     if any(way is not None for way in own.timing):
         common = replace(common, every=None, cron=None, rrule=None, timezone=None)
-    return replace(_over(common, own), args={**common.args, **own.args})
+    return replace(over(common, own), args={**common.args, **own.args})
 
 
-def _over(common: P, own: P) -> P:
-    given = {name: value for name in own.__struct_fields__ if (value := getattr(own, name)) is not None}
+def over(common: P, own: P) -> P:
+    """A part where `own` wins wherever it says anything."""
+    given = {}
+    for name in own.__struct_fields__:
+        value, standing = getattr(own, name), getattr(common, name)
+        if value is not None:
+            given[name] = over(standing, value) if isinstance(value, _Part) and standing is not None else value
     return replace(common, **given)

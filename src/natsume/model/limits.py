@@ -116,6 +116,15 @@ RELEASED_TTL_S: Final = 90 * 86_400.0
 WHY_MAX: Final = 500
 """A person's reason for what they do by hand, in characters."""
 
+STRIKES_MAX: Final = 1000
+"""Strikes that stand at a time."""
+
+STRUCK_VALUE_MAX: Final = 200
+"""An argument's value in a strike, in characters."""
+
+LIMITS_SET_MAX: Final = 1000
+"""Limits that are set by hand at a time."""
+
 LOCK_LINE_SHOWN: Final = 20
 """Waiters of one lock that are shown with it."""
 

@@ -10,11 +10,15 @@ import msgspec
 
 
 class Mode(StrEnum):
-    """How a lock is held: one of some permits, or a readers-writer lock to read or to write."""
+    """How a lock is held: one of some permits, or a readers-writer lock to read or to write.
+
+    A strike is no lock and is held by nobody; its tasks wait in a line like that of a lock.
+    """
 
     PERMIT = "permit"
     SHARED = "shared"
     EXCLUSIVE = "exclusive"
+    STRUCK = "struck"
 
 
 class Want(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from natsume.core import events as ev
 from natsume.core import gcra
 from natsume.core.gcra import Asked
 from natsume.exceptions import UsageError
-from natsume.locks import BaseLimiter, BaseLock
+from natsume.locks import BaseLimiter, BaseLock, Semaphore
 from natsume.model import limits
 from natsume.model.limit_rule import ConcurrencyRule, RateRule, Share
 from natsume.model.lock import Mode, Want
@@ -20,17 +20,17 @@ from natsume.runtime.run import Run
 
 _ROUNDS: Final = 3
 
-RuleOf = Callable[[BaseLimiter, Actor, str | None], RateRule | ConcurrencyRule | None]
-"""Takes a limiter, the actor of the task that names it and its tenant; None where the limiter is off."""
+RuleOf = Callable[[BaseLimiter | Semaphore, Actor, str | None], RateRule | ConcurrencyRule | None]
+"""Takes a limiter or a semaphore, the actor of the task that names it and its tenant; None where a limiter is off."""
 
 
-def rule_of(limiter: BaseLimiter, _actor: Actor, _tenant: str | None) -> RateRule | ConcurrencyRule | None:
-    """The rule as the limiter's class says."""
-    return limiter.class_rule()
+def rule_of(limiter: BaseLimiter | Semaphore, _actor: Actor, _tenant: str | None) -> RateRule | ConcurrencyRule | None:
+    """The rule as the limiter's class says, or the semaphore itself."""
+    return ConcurrencyRule(limiter.permits) if isinstance(limiter, Semaphore) else limiter.class_rule()
 
 
 def wanted(
-    locks: Iterable[BaseLock], rule: Callable[[BaseLimiter], RateRule | ConcurrencyRule | None]
+    locks: Iterable[BaseLock], rule: Callable[[BaseLimiter | Semaphore], RateRule | ConcurrencyRule | None]
 ) -> tuple[list[Want], list[Share]]:
     """What a task must hold, in the one order of all tasks, and what it takes of rate limiters, the slowest first.
 
@@ -39,7 +39,7 @@ def wanted(
     wants: dict[tuple[str, Mode], Want] = {}
     shares: dict[str, Share] = {}
     for lock in locks:
-        given = rule(lock) if isinstance(lock, BaseLimiter) else None
+        given = rule(lock) if isinstance(lock, BaseLimiter | Semaphore) else None
         if isinstance(given, RateRule):
             share = Share(lock.bucket_key, given, getattr(lock, "n_items", 1))
             shares[share.key] = _together(share, shares.get(share.key), lock)

@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from natsume.base_task import BaseTask
 from natsume.children import Children
 from natsume.control import TaskControl
 from natsume.core import events as ev
@@ -14,12 +15,14 @@ from natsume.depends import CallbackSpawner
 from natsume.exceptions import ArgumentsError, Unparsable
 from natsume.given import HeldLocks, TaskInfo
 from natsume.model.limits import ARGUMENTS_MAX
+from natsume.model.lock import Blocked
 from natsume.model.record import Flag
 from natsume.model.task import Fault, Reason
 from natsume.registry import Actor, Registry
 from natsume.results import JoinResults
 from natsume.runtime.limiting import RuleOf, rule_of, wanted
 from natsume.runtime.run import Run
+from natsume.runtime.strikes import none_stands
 from natsume.settings import Settings
 
 Override = Callable[[Actor, str | None], Actor]
@@ -44,6 +47,7 @@ class Opening:
         stale: Callable[[float], bool] = lambda _age_s: False,
         flag: Callable[[str], Flag | None] = lambda _task_id: None,
         rule: RuleOf = rule_of,
+        struck: Callable[[Actor, BaseTask], Blocked | None] = none_stands,
     ) -> None:
         """`stale` tells whether this process stood still so long that others may have its deliveries.
 
@@ -57,6 +61,7 @@ class Opening:
         self._stale = stale
         self._flag = flag
         self._rule = rule
+        self._struck = struck
         self._rules: dict[str, Rules] = {}
 
     def opened(self, run: Run) -> ev.Opened:
@@ -74,8 +79,9 @@ class Opening:
         stale = self._stale(self._settings.ack_wait_s / 2)
         suspect = stale or is_suspect(delivery, self._boot_mark())
         not_before = tick.starts_at(delivery.task, run.rules.ticks) if delivery.task.schedule else 0.0
+        struck = self._struck(actor, run.task) if actor is not None and fault is None else None
         run.flag = self._flag(delivery.task.id)
-        return ev.Opened(self._now(), run.nonce, suspect, bool(run.wants), fault, not_before, flag=run.flag)
+        return ev.Opened(self._now(), run.nonce, suspect, bool(run.wants), fault, not_before, struck, flag=run.flag)
 
     def _read_locks(self, run: Run, actor: Actor) -> Fault | None:
         if not actor.needs_locks:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
+from natsume.base_task import BaseTask
 from natsume.children import Children
 from natsume.core import effects as do
 from natsume.core import events as ev
@@ -18,7 +19,7 @@ from natsume.model import limits
 from natsume.model.lock import Blocked, Holding, Want
 from natsume.model.record import Flag
 from natsume.ports import Chunks, Deliveries, Inquiries, Joins, Leases, Limiters, Outgoing, Records, Ticks
-from natsume.registry import Registry
+from natsume.registry import Actor, Registry
 from natsume.results import JoinResults
 from natsume.runtime.execute import execute
 from natsume.runtime.flagging import Flagging
@@ -28,6 +29,7 @@ from natsume.runtime.limiting import Limiting, RuleOf, rule_of
 from natsume.runtime.lookups import Lookups
 from natsume.runtime.opening import Opening, Override, as_it_is, given
 from natsume.runtime.run import Run
+from natsume.runtime.strikes import none_stands
 from natsume.runtime.telling import Telling
 from natsume.runtime.ticking import Ticking
 from natsume.runtime.watch import Watch
@@ -64,6 +66,7 @@ class Ports:
         boot_mark: Callable[[], int],
         overrides: Override = as_it_is,
         rule: RuleOf = rule_of,
+        struck: Callable[[Actor, BaseTask], Blocked | None] = none_stands,
     ) -> None:
         self.records = records
         self.outgoing = outgoing
@@ -77,6 +80,7 @@ class Ports:
         self.boot_mark = boot_mark
         self.overrides = overrides
         self.rule = rule
+        self.struck = struck
         self.deliveries: Deliveries
 
 
@@ -89,7 +93,15 @@ class Performer:
         self._ports = ports
         self._registry = registry
         self._opening = Opening(
-            registry, settings, ports.now, ports.boot_mark, ports.overrides, watch.is_stale, flagging.of, ports.rule
+            registry,
+            settings,
+            ports.now,
+            ports.boot_mark,
+            ports.overrides,
+            watch.is_stale,
+            flagging.of,
+            ports.rule,
+            ports.struck,
         )
         self._intake = intake
         self._watch = watch

@@ -10,7 +10,7 @@ import msgspec
 
 from natsume.adapters.nats import claims, joins, limiters
 from natsume.adapters.nats.clock import BrokerClock
-from natsume.adapters.nats.config import KvConfig
+from natsume.adapters.nats.config import KvValue
 from natsume.adapters.nats.connection import connect_wire
 from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.flags import KvFlags
@@ -29,10 +29,12 @@ from natsume.adapters.nats.records import StreamRecords
 from natsume.adapters.nats.request import requests
 from natsume.adapters.nats.schedules import BUCKET as SCHEDULES_BUCKET
 from natsume.adapters.nats.schedules import StreamSchedules
+from natsume.adapters.nats.strikes import KvStrikes
 from natsume.adapters.nats.waiting import StreamWaiting
 from natsume.adapters.nats.wire import Wire
 from natsume.exceptions import BrokerError
 from natsume.model import limits
+from natsume.model.config import Applied, LimitsSet
 from natsume.model.subject import EVENTS, RECORDS, TASKS, Lane, kv
 from natsume.settings import Settings
 
@@ -70,10 +72,11 @@ class Broker:
         self.inquiries = StreamInquiries(wire, self._records_reader, self._tasks_reader)
         self.letters = StreamLetters(self.publisher, self._records_reader, self.stream_info)
         line = Line(self.publisher, self._tasks_reader)
+        self.strikes = KvStrikes(wire, self.publisher, line)
         self.lines = StreamLines(self._tasks_reader, self.request)
         self.old_records = StreamOldRecords(self._records_reader, self.request)
         self.old_chunks = StreamOldChunks(self._records_reader, self.request, self.stream_info)
-        self.leases = KvLeases(self.publisher, self._locks_reader, self.request, line, self.now)
+        self.leases = KvLeases(self.publisher, self._locks_reader, self.request, line, self.now, self.strikes)
         self.locks = LockList(self.publisher, self._locks_reader, self._tasks_reader, self.request, self.leases, line)
         self._claims_reader = DirectReader(wire, f"KV_{claims.BUCKET}")
         self._limiters_reader = DirectReader(wire, f"KV_{limiters.BUCKET}")
@@ -81,7 +84,8 @@ class Broker:
         self.claims = claims.KvClaims(self.publisher, self._claims_reader, self.request)
         self.flags = KvFlags(wire, self.publisher, self.request)
         self.waiting = StreamWaiting(self._tasks_reader, self.request)
-        self.config = KvConfig(wire, self.publisher)
+        self.config = KvValue(wire, self.publisher, "tasks", Applied, "tasks file")
+        self.limits = KvValue(wire, self.publisher, "limits", LimitsSet, "list of limits")
         self.config_reader = DirectReader(wire, f"KV_{SCHEDULES_BUCKET}")
         self.schedules = StreamSchedules(self.publisher, self._tasks_reader, self.config_reader, self.request)
         self.boot_mark = self.records_mark = self.events_mark = EVERYTHING_IS_SUSPECT
@@ -137,8 +141,8 @@ class Broker:
         if self._refreshing is not None:
             self._refreshing.cancel()
         self._clock.close()
-        self.config.close()
-        self.flags.close()
+        for value in (self.config, self.limits, self.strikes, self.flags):
+            value.close()
         self._limiters_reader.close()
         self._claims_reader.close()
         self.publisher.close()

@@ -17,11 +17,13 @@ from natsume.adapters.nats.direct import DirectReader, Stored
 from natsume.adapters.nats.line import Line, Parked
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
 from natsume.adapters.nats.request import Request
+from natsume.adapters.nats.strikes import KvStrikes
 from natsume.core import locking
 from natsume.core.locking import Grant, Place
 from natsume.exceptions import BrokerError
 from natsume.model import limits
 from natsume.model.lock import Blocked, Entry, Hold, Holding, Want
+from natsume.model.strike import is_strike
 from natsume.model.subject import kv
 from natsume.model.task import Task
 from natsume.ports import Lease
@@ -48,12 +50,14 @@ class KvLeases:
         request: Request,
         line: Line,
         now: Callable[[], float],
+        strikes: KvStrikes | None = None,
     ) -> None:
-        """`now` is the broker's clock."""
+        """`now` is the broker's clock; without `strikes` nobody waits for the end of one."""
         self._publisher = publisher
         self._reader = reader
         self._request = request
         self._line = line
+        self._strikes = strikes
         self._now = now
         self.epoch = 0
 
@@ -121,7 +125,9 @@ class KvLeases:
         await self._line.park(task, blocked, until)
         # The lock may have been given back between the refusal and now, by one who saw nobody wait.
         want, asker = blocked.want, Holding("", task.id, task.waiting_since or self._now())
-        if isinstance(locking.take(want, await self.entries(want.key), asker), Place):
+        if self._strikes is not None and is_strike(want.key):
+            await self._strikes.wake(want.key)
+        elif isinstance(locking.take(want, await self.entries(want.key), asker), Place):
             await self.wake(want.key, permits=_counted(want))
 
     async def wake(self, key: str, *, given_up_by: str | None = None, permits: int | None = None) -> None:
@@ -129,6 +135,9 @@ class KvLeases:
 
         `permits` are those that there are now, where the waiters may have asked for another number.
         """
+        if self._strikes is not None and is_strike(key):
+            await self._strikes.wake(key)
+            return
         if given_up_by is not None:
             for entry in locking.kept(await self.entries(key), given_up_by):
                 await self._delete(entry.revision)

@@ -59,6 +59,10 @@ class Line:
         asked = (self._tasks.after(subject.parked_filter(key, one), 1, count) for one in RANKS)
         return [parked for found in await asyncio.gather(*asked) for parked in read(found)]
 
+    async def page(self, key: str, after: int, count: int) -> list[Stored]:
+        """What lies in a lock's line, in the order of its coming, from this sequence on."""
+        return await self._tasks.after(subject.parked_filter(key), after, count)
+
     async def waits(self, key: str) -> bool:
         """Whether anybody stands in a lock's line."""
         return bool(await self._tasks.after(subject.parked_filter(key), 1, 1))

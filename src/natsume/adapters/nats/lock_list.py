@@ -89,9 +89,11 @@ class LockList:
         await self._delete(subject.RECORDS, record)
         return False
 
-    async def _name(self, line: str) -> str:
+    async def _name(self, line: str) -> tuple[str, str]:
+        """The key and the name of the lock that the first of a line waits for."""
         first = await self._tasks.after(f"parked.{line}.>", 1, 1)
-        return first[0].headers.get("Natsume-Lock", "") if first else ""
+        given = first[0].headers if first else {}
+        return given.get("Natsume-Lock-Key", ""), given.get("Natsume-Lock", "")
 
     async def _subjects(self, stream: str, filter_: str) -> list[str]:
         names: list[str] = []
