@@ -142,7 +142,8 @@ async def working(
             broker.inquiries,
             broker.schedules,
             broker.now,
-            lambda: broker.boot_mark,
+            broker,
+            broker.presence,
             overrides,
             rules,
             strikes,
@@ -151,11 +152,16 @@ async def working(
         await broker.flags.watch(worker.flagging.take)
 
         async def lifeline() -> Lifeline:
-            return NatsLifeline(await Broker.connect(settings, name=f"natsume keepalive {settings.worker}"))
+            beside = await Broker.connect(settings, name=f"natsume keepalive {settings.worker}")
+            beside.presence.answer(worker.nonce, worker.watch.goes_on)
+            beside.on_restarted.append(worker.watch.broker_restarted)
+            return NatsLifeline(beside)
 
         keepalive = Keepalive(worker.watch, lifeline, settings.ack_wait_s, broker.now)
         await keepalive.start()
-        broker.wire.on_lost.append(worker.intake.doubt)
+        broker.presence.answer(worker.nonce, worker.watch.goes_on)
+        broker.wire.on_lost.append(worker.doubt)
+        broker.on_restarted.append(worker.broker_restarted)
         try:
             worker.start()
             await asyncio.sleep(0)

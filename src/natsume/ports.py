@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from natsume.core.delivery import Delivery
+from natsume.core.delivery import Boot, Delivery
 from natsume.core.gcra import Asked
 from natsume.core.join import Join
 from natsume.core.leftovers import ChunkName
@@ -133,6 +133,27 @@ class Waiting(Protocol):
 
     async def remove(self, hops: Sequence[Hop]) -> None:
         """Remove these very schedules; one that has fired is gone already."""
+        ...
+
+
+class Boots(Protocol):
+    """What is known of the broker's present run."""
+
+    @property
+    def boot(self) -> Boot:
+        """What it had stored when it started; nothing while there is no connection."""
+        ...
+
+    async def settled(self) -> None:
+        """Return once whoever outlived its start has had the time to note what it runs."""
+        ...
+
+
+class Presence(Protocol):
+    """The workers, as far as they can be asked."""
+
+    async def goes_on(self, nonce: str) -> bool | None:
+        """Whether a run has not ended; None if its worker does not answer."""
         ...
 
 

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 from natsume.core import effects as do
 from natsume.core import events as ev
 from natsume.core import phases as at
-from natsume.core.attempt import TABLE, Step, step
-from natsume.core.delivery import Delivery, Rules, is_suspect
+from natsume.core.attempt import TABLE, step
+from natsume.core.delivery import Boot, Delivery, Rules, is_doubtful, is_suspect
+from natsume.core.rows import Step
 from natsume.enums import Priority, Size
 from natsume.model.limits import UNKNOWN_OFFERS_MAX
 from natsume.model.lock import Blocked, Want
@@ -147,14 +148,16 @@ class TestLocking:
         assert take(phase, ev.Uncertain()) == (phase, effects)
         assert take(phase, ev.Written()) == (at.Closed(), (do.ReleaseLocks(), do.Acknowledge()))
 
-    def test_without_an_answer_the_locks_are_taken_again(self) -> None:
-        phase = at.Locking("me", suspect=True)
-        assert take(phase, ev.Uncertain()) == (phase, (do.TakeLocks(),))
+    @pytest.mark.parametrize("suspect", [False, True])
+    def test_without_an_answer_the_locks_are_taken_again_and_what_was_new_is_so_no_more(self, suspect: bool) -> None:
+        assert take(at.Locking("me", suspect), ev.Uncertain()) == (at.Locking("me", suspect=True), (do.TakeLocks(),))
 
 
 class TestChecking:
     def look_up(self, history: History, copy: Delivery | None = None, *, alone: bool = False) -> Step:
-        return take(at.Checking("me", alone), ev.LookedUp(NOW, history), copy)
+        """Once the run that the records name, if any, is known to go on no more."""
+        over = history.started.nonce if history.started and history.started.nonce != "me" else ""
+        return take(at.Checking("me", alone, over), ev.LookedUp(NOW, history), copy)
 
     def test_done_is_done(self) -> None:
         assert self.look_up(History(done=DONE, failed=FAILED)) == CLOSED
@@ -182,6 +185,35 @@ class TestChecking:
         phase, (mark,) = self.look_up(History(), copy)
         assert phase == at.Marking("me", crashes=1)
         assert mark == do.Mark(Started("t", "app:Fit", 1, "w", NOW, "me", 1), expected=0)
+
+    @pytest.mark.parametrize(
+        "copy",
+        [
+            pytest.param(replace(delivery(), doubted=True), id="doubted"),
+            pytest.param(replace(delivery(), resent=True), id="resent"),
+            pytest.param(replace(delivery(replace(TASK, attempt=2, hop=1)), fired=True), id="a successor"),
+            pytest.param(replace(delivery(replace(TASK, parent="p")), fired=True), id="a delayed child"),
+        ],
+    )
+    def test_what_may_have_a_second_copy_writes_its_start_and_counts_no_crash(self, copy: Delivery) -> None:
+        phase, (mark,) = self.look_up(History(), copy)
+        assert phase == at.Marking("me", crashes=0)
+        assert mark == do.Mark(Started("t", "app:Fit", copy.task.attempt, "w", NOW, "me", 0), expected=0)
+
+    def test_a_plain_schedule_that_fired_writes_nothing(self) -> None:
+        assert self.look_up(History(), replace(delivery(), fired=True)) == (RUNNING, (do.Execute(),))
+
+    @pytest.mark.parametrize("crashes", [0, 1, 3])
+    @pytest.mark.parametrize("over", ["", "a third"])
+    def test_before_another_start_is_counted_its_worker_is_asked(self, crashes: int, over: str) -> None:
+        result = take(at.Checking("me", over=over), ev.LookedUp(NOW, started(crashes)), delivery(delivered=2))
+        assert result == (at.Asking("me", "other"), (do.Ask("other"),))
+
+    def test_a_start_that_was_taken_back_is_nobodys(self) -> None:
+        taken_back = History(started=Started("t", "app:Fit", 1, "other", NOW, "", 0, ended=True), started_seq=3)
+        phase, (mark,) = self.look_up(taken_back)
+        assert phase == at.Marking("me", crashes=0)
+        assert mark == do.Mark(Started("t", "app:Fit", 1, "w", NOW, "me", 0), expected=3)
 
     def test_a_start_that_was_only_noted_is_no_crash(self) -> None:
         phase, (mark,) = self.look_up(started(0), delivery(delivered=2))
@@ -211,6 +243,32 @@ class TestChecking:
     def test_without_an_answer_the_records_are_read_again(self) -> None:
         phase = at.Checking("me", alone=True)
         assert take(phase, ev.Uncertain()) == (phase, (do.LookUp(),))
+
+
+class TestAsking:
+    PHASE = at.Asking("me", "other", alone=True)
+
+    def test_what_goes_on_elsewhere_is_left_alone_and_looked_at_later(self) -> None:
+        later, due = armed(take(self.PHASE, ev.Answered(NOW, goes_on=True)))
+        assert (later.attempt, later.hop) == (1, 1)
+        assert due > NOW
+
+    def test_a_worker_that_is_missed_soon_after_the_brokers_start_may_still_come_back(self) -> None:
+        later, _ = armed(take(self.PHASE, ev.Answered(NOW, None, NOW - RULES.ack_wait_s / 2 + 1)))
+        assert later.hop == 1
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            pytest.param(ev.Answered(NOW, goes_on=False, settled_at=NOW), id="it is there and says no"),
+            pytest.param(ev.Answered(NOW, None, NOW - RULES.ack_wait_s / 2), id="it is not there"),
+        ],
+    )
+    def test_what_does_not_may_have_ended_meanwhile(self, answer: ev.Answered) -> None:
+        assert take(self.PHASE, answer) == (at.Checking("me", True, "other"), (do.LookUp(),))
+
+    def test_without_an_answer_the_records_are_read_again(self) -> None:
+        assert take(self.PHASE, ev.Uncertain()) == (at.Checking("me", alone=True), (do.LookUp(),))
 
 
 class TestIsolatingAndMarking:
@@ -275,6 +333,11 @@ class TestRunning:
         phase, (unmark, *rest) = take(MARKED, INTERRUPTED)
         assert (phase, tuple(rest)) == GIVEN_BACK
         assert isinstance(unmark, do.Unmark)
+
+    def test_a_note_that_is_taken_back_was_no_crash_before_either(self) -> None:
+        _, (unmark, *_) = take(at.Running("me", mark=7), INTERRUPTED)
+        assert isinstance(unmark, do.Unmark)
+        assert (unmark.record.crashes, unmark.record.ended) == (0, True)
 
     def test_an_interrupted_task_that_must_not_run_again_is_dropped(self) -> None:
         record = committed(take(RUNNING, INTERRUPTED, rules=replace(RULES, drop_on_shutdown=True)))
@@ -360,7 +423,11 @@ class TestReserving:
             assert (unmark.record.crashes, unmark.expected) == (1, 7)
 
     def test_who_is_too_late_or_has_no_answer_asks_anew(self) -> None:
-        assert take(self.PHASE, ev.Uncertain()) == (self.PHASE, self.RESERVE)
+        marked = at.Reserving(MARKED)
+        assert take(marked, ev.Uncertain()) == (marked, self.RESERVE)
+
+    def test_without_an_answer_what_has_no_mark_may_be_with_others(self) -> None:
+        assert take(self.PHASE, ev.Uncertain()) == (at.Checking("me"), (do.LookUp(),))
         assert take(RUNNING, ev.GrantVoid()) == (self.PHASE, self.RESERVE)
 
     def test_no_other_attempt_uses_its_places(self) -> None:
@@ -410,13 +477,13 @@ _PHASES: Final = {type(p): p for p in (
     at.Buffered(), at.Locking("me", suspect=True), at.Checking("me"), at.Isolating("me"), at.Marking("me", 1), RUNNING,
     at.Committing(DONE), at.Failing(FAILED, RUNNING), at.Arming(TASK, NOW), at.Forwarding(TASK), at.Closed(),
     at.Reserving(RUNNING), at.SetAside(), at.Skipping("me", "late"), at.Expiring("me", BLOCKED.blocked),
-    at.Parking(TASK, BLOCKED.blocked, NOW),
+    at.Parking(TASK, BLOCKED.blocked, NOW), at.Asking("me", "other"),
 )}  # fmt: skip
 _EVENTS: Final = {type(e): e for e in (
     ev.Opened(NOW, "me"), ev.Locked(), BLOCKED, ev.LookedUp(NOW, History()), ev.Isolated(), ev.Marked(1),
     ev.MarkRefused(), RETURNED, RAISED, ev.Snoozed(NOW), INTERRUPTED, ev.LeaseGone(), ev.Written(),
     ev.Overtaken(FAILED), ev.Uncertain(), ev.Granted(), THROTTLED, ev.GrantVoid(),
-    ev.Flagged(NOW, "me", FLAG), ev.Honoured(NOW, NOW, FLAG),
+    ev.Flagged(NOW, "me", FLAG), ev.Honoured(NOW, NOW, FLAG), ev.Answered(NOW, goes_on=True),
 )}  # fmt: skip
 
 
@@ -433,15 +500,28 @@ def test_nothing_happens_after_the_close() -> None:
 
 
 @pytest.mark.parametrize(
-    ("copy", "boot_mark", "suspect"),
+    ("copy", "suspect"),
     [
-        pytest.param(delivery(), 0, False, id="new"),
-        pytest.param(delivery(delivered=2), 0, True, id="redelivered"),
-        pytest.param(replace(delivery(), fired=True), 0, True, id="fired"),
-        pytest.param(replace(delivery(), resent=True), 0, True, id="resent"),
-        pytest.param(delivery(), 4, False, id="stored after the broker's start"),
-        pytest.param(delivery(), 5, True, id="stored before the broker's start"),
+        pytest.param(delivery(), False, id="new"),
+        pytest.param(delivery(delivered=2), True, id="redelivered"),
+        pytest.param(replace(delivery(), fired=True), True, id="fired"),
+        pytest.param(replace(delivery(), resent=True), True, id="resent"),
+        pytest.param(replace(delivery(), doubted=True), True, id="doubted"),
     ],
 )
-def test_what_may_have_run_is_suspect(copy: Delivery, boot_mark: int, suspect: bool) -> None:
-    assert is_suspect(copy, boot_mark) is suspect
+def test_what_may_have_run_is_suspect(copy: Delivery, suspect: bool) -> None:
+    assert is_suspect(copy) is suspect
+
+
+@pytest.mark.parametrize(
+    ("copy", "boot", "doubtful"),
+    [
+        pytest.param(delivery(), Boot(), True, id="nothing is known of the broker"),
+        pytest.param(delivery(), Boot(4, NOW), False, id="stored after the broker's start"),
+        pytest.param(delivery(), Boot(5, NOW), True, id="stored before the broker's start"),
+        pytest.param(replace(delivery(), fired=True, stored_at=NOW - 1), Boot(4, NOW), True, id="fired by the start"),
+        pytest.param(replace(delivery(), fired=True, stored_at=NOW), Boot(4, NOW), False, id="fired later"),
+    ],
+)
+def test_what_the_brokers_start_may_have_doubled_is_doubtful(copy: Delivery, boot: Boot, doubtful: bool) -> None:
+    assert is_doubtful(copy, boot) is doubtful

@@ -48,6 +48,24 @@ class Run:
         """Whether something of it is on its way to the broker."""
         return self.sent is not None and not isinstance(self.sent, do.Execute | do.Isolate | do.SetAside)
 
+    @property
+    def ends_at(self) -> float:
+        """When its actor ends by itself."""
+        return self.started_at + (self.actor.takes_s if self.actor is not None else 0.0)
+
+    @property
+    def looks(self) -> bool:
+        """Whether it waits for those that outlived the broker to note what they run."""
+        suspect = isinstance(self.phase, at.Locking) and self.phase.suspect
+        return isinstance(self.sent, do.LookUp) or (suspect and isinstance(self.sent, do.TakeLocks))
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the actor was started and what came of it is not recorded yet."""
+        return isinstance(self.phase, at.Running | at.Failing) or (
+            isinstance(self.phase, at.Committing) and self.phase.run is not None
+        )
+
 
 def brief(event: ev.Event | None) -> str:
     """An event as the trace tells it."""
@@ -64,6 +82,8 @@ def brief(event: ev.Event | None) -> str:
             return "nothing is known"
         case ev.Raised(retry_at=retry_at):
             return "Raised, for good" if retry_at is None else f"Raised, again at {retry_at:.1f}"
+        case ev.Answered(goes_on=goes_on):
+            return {True: "it goes on", False: "it does not go on", None: "nobody answers"}[goes_on]
         case ev.Overtaken():
             return "Overtaken"
         case _:
@@ -82,6 +102,7 @@ class Carry:
         self._arrive: dict[type, Callable[[Run, Any], ev.Event | None]] = {
             do.TakeLocks: self._take_locks,
             do.LookUp: self._look_up,
+            do.Ask: lambda run, effect: ev.Answered(world.now, world.goes_on(effect.nonce), world.boot().settled_at),
             do.Isolate: lambda run, effect: ev.Isolated(),
             do.Mark: self._mark,
             do.Unmark: self._unmark,
@@ -172,10 +193,12 @@ class Carry:
         assert actor is not None
         if run.interrupted and self._rng.random() < 0.8:
             self._laws.interrupted(run.seen)
+            run.seen.excused = True
             return ev.Interrupted(run.started_at, now)
         if actor.kind == "poison":
             raise Killed
         if actor.kind == "snoozing" and self._laws.executions[task.id] <= actor.rounds:
+            run.seen.excused = True
             return ev.Snoozed(now + self._rng.choice((1.0, 5.0)))
         if actor.fails(task.attempt):
             self._laws.raised(run.seen)

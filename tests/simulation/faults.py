@@ -59,9 +59,10 @@ def deliver_twice(stage: Stage) -> None:
     open_ones = {run.delivery.sequence for worker in stage.workers for run in worker.runs}
     pending = [m for m in stage.world.tasks.values() if m.deadline is not None and m.sequence in open_ones]
     worker = stage.some_worker()
-    if pending and not worker.draining:
+    if pending and worker.connected and not worker.draining:
         message = stage.rng.choice(pending)
         stage.note(f"seq {message.sequence} is delivered again, to {worker.name}")
+        stage.laws.doubled(message.task.id)
         worker.arrived(message)
 
 
@@ -87,7 +88,9 @@ def fire_twice(stage: Stage) -> None:
     if fired:
         name = stage.rng.choice(fired)
         stage.note(f"{name} fires once more")
-        stage.laws.excuse(stage.world.fire(name).task.id)
+        task_id = stage.world.fire(name).task.id
+        stage.laws.excuse(task_id)
+        stage.laws.doubled(task_id)
 
 
 def send_again(stage: Stage) -> None:
@@ -105,6 +108,7 @@ def send_again(stage: Stage) -> None:
 def stall(stage: Stage) -> None:
     """A worker stops for a while, and its heartbeats and renewals with it."""
     worker = max(stage.workers, key=lambda worker: len(worker.buffer))
+    worker.unheard()
     worker.stalled_until = stage.world.now + stage.rng.choice((5.0, 35.0, 60.0))
     stage.note(f"{worker.name} stalls until {worker.stalled_until}")
 
@@ -122,6 +126,7 @@ def release_by_hand(stage: Stage) -> None:
 def mute(stage: Stage) -> None:
     """A worker goes on, but its heartbeats and renewals do not get through."""
     worker = stage.some_worker()
+    worker.unheard()
     worker.mute_until = stage.world.now + stage.rng.choice((5.0, 35.0, 60.0))
     stage.note(f"{worker.name} is mute until {worker.mute_until}")
 
@@ -148,6 +153,7 @@ ALL: Final[tuple[Fault, ...]] = (
     lose_answer,
     lose_answer,
     deliver_twice,
+    crash_broker,
     crash_broker,
     fire_twice,
     send_again,

@@ -182,6 +182,7 @@ class GroupSimulation(Simulation):
         if dead:
             task = self.rng.choice(dead)
             self.note(f"{task.id} is replayed")
+            self.laws.doubled(task.id)
             self.laws.replayed(task.id)
             self.world.replay(task)
 

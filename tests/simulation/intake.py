@@ -39,6 +39,7 @@ class Intake:
             message.fired,
             subject="task",
             grants=self.places(message),
+            stored_at=message.stored_at,
         )
         held = self.in_hand.get(task.id)
         if held is None:
@@ -62,9 +63,20 @@ class Intake:
             self.world.give_back(int(delivery.token))
 
     def doubt(self) -> None:
-        """Make suspects of all that has not started: the broker may have brought it to others."""
+        """Make suspects of all that waits: the broker may have brought it to others."""
+        following = [follower for followers in self.followers.values() for follower in followers]
+        for delivery in [*(delivery for delivery, _ in self.buffer), *self.aside, *following]:
+            delivery.doubted = True
+
+    def forget_doubted(self) -> None:
+        """Drop what waits since before the broker started anew."""
         for delivery in [*(delivery for delivery, _ in self.buffer), *self.aside]:
-            delivery.resent = True
+            if delivery.doubted:
+                del self.in_hand[delivery.task.id]
+        self.buffer = [held for held in self.buffer if not held[0].doubted]
+        self.aside = [delivery for delivery in self.aside if not delivery.doubted]
+        for task_id, followers in self.followers.items():
+            self.followers[task_id] = [follower for follower in followers if not follower.doubted]
 
     def places(self, message: Message) -> dict[str, float] | None:
         """The places that a delivery comes with: what was delivered before may have used them."""
@@ -92,7 +104,7 @@ class Intake:
         followers = self.followers.pop(delivery.task.id, None)
         if followers:
             first = followers.pop(0)
-            first.resent = True
+            first.doubted = True
             self._put(first)
             if followers:
                 self.followers[first.task.id] = followers

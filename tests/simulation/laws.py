@@ -43,6 +43,7 @@ class Witness(msgspec.Struct):
     failed_at_opening: bool
     executed: bool = False
     closed: bool = False
+    excused: bool = False
 
 
 class Laws:
@@ -59,6 +60,8 @@ class Laws:
         self._armed: set[tuple[str, int]] = set()
         self._marks: defaultdict[tuple[str, int], list[Mark]] = defaultdict(list)
         self._sent_again: set[str] = set()
+        self._doubled: set[str] = set()
+        self._executed: defaultdict[tuple[str, int], list[Witness]] = defaultdict(list)
         self._interrupted: set[str] = set()
         self._tokens: dict[str, int] = {}
         self._starts: list[float] = []
@@ -71,6 +74,11 @@ class Laws:
         """A client sent its task again: the copies may overtake each other, and only the later one is looked up."""
         self.excuse(task_id)
         self._sent_again.add(task_id)
+        self.doubled(task_id)
+
+    def doubled(self, task_id: str) -> None:
+        """A fault that is no broker's crash made a second copy, which may run beside the first."""
+        self._doubled.add(task_id)
 
     def excuse(self, task_id: str, count: int = 1) -> None:
         """A fault made a copy that may start once more without a mark."""
@@ -103,9 +111,14 @@ class Laws:
             raise LawBroken("a task runs with its locks", f"{run.id} holds {held} of {actor.keys}")
         if phase.crashes > 1 and others_run:
             raise LawBroken("what crashed runs alone", f"{run.nonce} runs {run.id} beside others")
+        for other in self._executed[run.id, run.attempt]:
+            if not (other.excused or run.excused or run.id in self._doubled):
+                how = f"{run.nonce} runs {run.id} #{run.attempt} after {other.nonce}"
+                raise LawBroken("nothing runs twice when only the broker dies", how)
+        self._executed[run.id, run.attempt].append(run)
         run.executed = True
         self.executions[run.id] += 1
-        if not phase.mark:
+        if not phase.crashes:
             self._unmarked[run.id] += 1
         if run.kind == "poison" and self._unmarked[run.id] > 1 + self._excused[run.id]:
             raise LawBroken("poison starts unmarked once", f"{run.id}: {self._unmarked[run.id]} times")

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from natsume.core import effects as do
 from natsume.core import events as ev
 from natsume.core import phases as at
-from natsume.core.attempt import Step
 from natsume.core.delivery import Delivery, Rules, is_suspect
+from natsume.core.rows import Step
 
 from .worker import Table, Worker
 from .world import Message, Options
@@ -88,6 +88,40 @@ def _forget_being_alone(step: Step, _p: at.Phase, _d: Delivery, event: ev.Event)
     return step
 
 
+def _ask_nobody(worker: Worker) -> None:
+    table: Table = worker.table
+
+    def asking(phase: at.Phase, delivery: Delivery, rules: Rules, event: ev.Event) -> Step:
+        event = replace(event, goes_on=False) if isinstance(event, ev.Answered) else event
+        return table(phase, delivery, rules, event)
+
+    worker.table = asking
+
+
+def _start_unwritten(step: Step, phase: at.Phase, _d: Delivery, _e: ev.Event) -> Step:
+    if isinstance(phase, at.Checking) and isinstance(step[0], at.Marking) and not step[0].crashes:
+        return at.Running(phase.nonce), (do.Execute(),)
+    return step
+
+
+def _start_successors_unwritten(step: Step, phase: at.Phase, delivery: Delivery, event: ev.Event) -> Step:
+    return step if delivery.doubted or delivery.resent else _start_unwritten(step, phase, delivery, event)
+
+
+def _note_nothing(worker: Worker) -> None:
+    worker.note_all = lambda: None  # type: ignore[method-assign]
+
+
+def _settle_at_once(worker: Worker) -> None:
+    refresh = worker.refresh
+
+    def hasty() -> None:
+        refresh()
+        worker.boot = replace(worker.boot, settled_at=0.0)
+
+    worker.refresh = hasty  # type: ignore[method-assign]
+
+
 def _count_deliveries(worker: Worker) -> None:
     arrived = worker.arrived
 
@@ -100,12 +134,13 @@ def _count_deliveries(worker: Worker) -> None:
 
 
 def _ignore_boot_mark(worker: Worker) -> None:
-    worker.suspects = lambda delivery, since: is_suspect(delivery, 0)  # type: ignore[method-assign]
+    worker.suspects = lambda delivery, since: is_suspect(delivery)  # type: ignore[method-assign]
     worker.doubt = lambda: None  # type: ignore[method-assign]
 
 
 def _trust_the_old(worker: Worker) -> None:
-    worker.suspects = lambda delivery, since: is_suspect(delivery, worker.boot_mark)  # type: ignore[method-assign]
+    suspects = worker.suspects
+    worker.suspects = lambda delivery, since: suspects(delivery, worker.world.now)  # type: ignore[method-assign]
     worker.doubt = lambda: None  # type: ignore[method-assign]
 
 
@@ -146,6 +181,11 @@ BUGS: Final = {
         Planted("a fired copy is trusted", None, _trust_the_fired),
         Planted("a copy that aged in a buffer is trusted", None, _trust_the_old),
         Planted("a copy that waited is not marked", None, _table(_mark_redelivered_only)),
+        Planted("who runs a task is not asked", None, _ask_nobody),
+        Planted("a copy's start is not written", None, _table(_start_unwritten)),
+        Planted("a successor's start is not written", None, _table(_start_successors_unwritten)),
+        Planted("what outlives the broker is not noted", None, _note_nothing),
+        Planted("a suspect does not wait for the notes", None, _settle_at_once),
         Planted("being alone is forgotten", None, _table(_forget_being_alone)),
         Planted("a place that has passed is used", None, _use_what_is_void),
         Planted("a place is used twice", None, _use_places_twice),

@@ -14,7 +14,7 @@ from .intake import until
 from .laws import LawBroken, Laws
 from .planted import NOTHING, Planted
 from .records import START
-from .worker import EVERYTHING_IS_SUSPECT, Worker
+from .worker import Worker
 from .world import World
 
 _TURNS_PER_TASK = 50
@@ -49,6 +49,7 @@ class Simulation:
         self._planted = planted
         self._unsent = list(self.scenario.tasks)
         self._names = 0
+        self.world.goes_on = self._goes_on
         self.workers = [self._worker(number) for number in range(self.scenario.workers)]
         self._tempo = rng.choice(_TEMPI)
         self._faults = rng.sample(self.dangers, rng.randint(1, len(self.dangers)))
@@ -75,6 +76,7 @@ class Simulation:
             if run.sent is not None and not isinstance(run.sent, do.Execute) and self.rng.random() < 0.5:
                 worker.arrive_unseen(run)
         for run in worker.runs:
+            run.seen.excused = True
             self.laws.ended(run.seen, told=False)
         self._replace(worker)
 
@@ -82,6 +84,10 @@ class Simulation:
         """One line of the trace."""
         if self.world.say is not None:
             self.world.say(f"{self.world.now - START:7.1f} {what}")
+
+    def _goes_on(self, nonce: str) -> bool | None:
+        asked = [worker for worker in self.workers if nonce.rpartition("-")[0] == worker.name and worker.answers]
+        return any(run.nonce == nonce for run in asked[0].runs) if asked else None
 
     def _worker(self, number: int) -> Worker:
         self._names += 1
@@ -119,7 +125,7 @@ class Simulation:
         if worker.stalled_until > self.world.now:
             return
         chance = self.rng.random()
-        if worker.boot_mark == EVERYTHING_IS_SUSPECT and chance < 0.3:
+        if not worker.connected and chance < 0.3:
             worker.refresh()
         elif worker.can_open() and chance < 0.4:
             worker.open()
@@ -197,16 +203,23 @@ class Simulation:
             self.laws.removed(message)
 
     def _tick(self, passed_s: float) -> None:
-        """Time goes by; workers that can extend their deliveries and renew their leases."""
+        """Time goes by; workers that can extend their deliveries and renew their leases.
+
+        A broker that has started anew does not wait to fire once more what it had fired and not purged.
+        """
+        for name in sorted(self.world.refiring & self.world.later.keys()):
+            self.note(f"{name} fires again as seq {self.world.fire(name).sequence}")
         self.world.now += passed_s
         for worker in self.workers:
             if worker.stalled_until <= self.world.now:
                 worker.come()
             worker.keep_alive()
+            worker.come_late()
 
     def _until_a_place(self, at_most_s: float) -> float:
-        """Not beyond the next timer or schedule of a task with a place, and little while such a task is in a slot."""
-        if any(run.grants for worker in self.workers for run in worker.runs):
+        """Not beyond the next timer or schedule of a task with a place, and little while one is about to start."""
+        runs = [run for worker in self.workers for run in worker.runs]
+        if any(run.grants and not isinstance(run.sent, do.Execute | do.Isolate) for run in runs):
             return 0.01
         ends = [until(delivery) for worker in self.workers for delivery in worker.aside]
         ends += [lies.at for lies in self.world.later.values() if lies.task.grants]
@@ -232,7 +245,7 @@ class Simulation:
     def _quiet_round(self) -> bool:
         moved = self._schedules()
         for worker in list(self.workers):
-            if worker.boot_mark == EVERYTHING_IS_SUSPECT:
+            if not worker.connected:
                 worker.refresh()
             moved |= self._deliver(worker)
             if worker.draining:

@@ -6,6 +6,7 @@ told when the scheduler says so: whatever happens in between, happens in between
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from random import Random
 from typing import Final
 
@@ -13,8 +14,9 @@ from natsume.core import effects as do
 from natsume.core import events as ev
 from natsume.core import outcome
 from natsume.core import phases as at
-from natsume.core.attempt import Step, step
-from natsume.core.delivery import Delivery, Rules, is_suspect
+from natsume.core.attempt import step
+from natsume.core.delivery import Boot, Delivery, Rules, is_doubtful, is_suspect
+from natsume.core.rows import Step
 from natsume.model.lock import Blocked, Want
 from natsume.model.task import Fault, Reason
 
@@ -27,7 +29,6 @@ from .world import ACK_WAIT_S, STRIKE, World
 
 Table = Callable[[at.Phase, Delivery, Rules, ev.Event], Step]
 
-EVERYTHING_IS_SUSPECT: Final = 2**63
 _NO_ANSWER: Final = (do.Acknowledge, do.GiveBack, do.ReleaseLocks, do.Unmark)
 _UNKNOWN: Final = Fault(Reason.UNKNOWN_ACTOR, "no worker here knows the actor")
 
@@ -44,7 +45,8 @@ class Worker(Intake):
         self.runs: list[Run] = []
         self.isolating: deque[Run] = deque()
         self.isolated: Run | None = None
-        self.boot_mark = EVERYTHING_IS_SUSPECT
+        self.boot = Boot()
+        self.incarnation = world.incarnation
         self.stalled_until = 0.0
         self.mute_until = 0.0
         self.extended_at = world.now
@@ -85,18 +87,59 @@ class Worker(Intake):
     def suspects(self, delivery: Delivery, since: float) -> bool:
         """Whether a delivery may have run: what nobody extended for `ack_wait` went to others meanwhile."""
         aged = self.world.now - max(since, self.extended_at) >= ACK_WAIT_S
-        return aged or is_suspect(delivery, self.boot_mark)
+        delivery.doubted = delivery.doubted or aged or is_doubtful(delivery, self.boot)
+        return is_suspect(delivery)
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is connected, and knows what the broker had stored when it started."""
+        return self.boot.settled_at < inf
+
+    def room(self) -> bool:
+        """Whether it would pull."""
+        return self.connected and super().room()
 
     def lose_connection(self) -> None:
         """Forget the boot mark, doubt what has not started, get no answer to what is on its way."""
-        self.boot_mark = EVERYTHING_IS_SUSPECT
+        self.boot = Boot()
         self.doubt()
+        for run in self.runs:
+            run.delivery.doubted = True
         for run in [run for run in self.runs if run.awaits_answer]:
             self.cannot_tell(run, done=self._rng.random() < 0.5)
 
     def refresh(self) -> None:
-        """Learn the boot mark of the broker's present incarnation."""
-        self.boot_mark = self.world.boot_mark()
+        """Connect again; to another run of the broker, forget what waits and note what runs."""
+        self.boot = self.world.boot()
+        if self.incarnation != self.world.incarnation:
+            self.incarnation = self.world.incarnation
+            self.forget_doubted()
+            self.note_all()
+
+    def note_all(self) -> None:
+        """Note what has started and is not known to have."""
+        for run in self.runs:
+            if run.has_started and not run.noted:
+                self.note(run)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is there to be asked."""
+        return self.connected and max(self.stalled_until, self.mute_until) <= self.world.now
+
+    def come_late(self) -> None:
+        """Once it is later than the others expect it back from the broker's start, they may run what it runs."""
+        boot = self.world.boots.get(self.world.incarnation)
+        if self.connected or boot is None:
+            return
+        late_s = self.world.now - boot.settled_at
+        for run in self.runs:
+            run.seen.excused |= late_s >= (ACK_WAIT_S / 2 if run.noted else 0)
+
+    def unheard(self) -> None:
+        """Be there no more, to all others: what it runs may be run by them."""
+        for run in self.runs:
+            run.seen.excused = True
 
     def keep_alive(self) -> None:
         """Extend what is in hand and renew what is held, if that gets through."""
@@ -117,7 +160,13 @@ class Worker(Intake):
             self.world.extend(int(delivery.token))
 
     def can_advance(self, run: Run) -> bool:
-        """Whether its next step may be taken now: only isolation waits for others."""
+        """Whether its next step may be taken now: isolation waits for others, the broker's answers for a connection."""
+        if run.awaits_answer and not self.connected:
+            return False
+        if isinstance(run.sent, do.Execute) and not run.interrupted and self.world.now < run.ends_at:
+            return False
+        if run.looks and self.world.now < self.boot.settled_at:
+            return False
         if not isinstance(run.sent, do.Isolate) or self.isolated is run:
             return True
         if self.isolated is None and self.isolating[0] is run and len(self.runs) == len(self.isolating):
@@ -165,11 +214,13 @@ class Worker(Intake):
         if not isinstance(run.phase, at.Closed):
             self.carry.arrive(run, do.ReleaseLocks())
             self.carry.arrive(run, do.GiveBack())
+        run.seen.excused = True
         self.laws.ended(run.seen, told=False)
 
     def lease_gone(self, run: Run) -> None:
         """Learn that a lock is lost."""
         run.lost_untold, run.lost = False, True
+        run.seen.excused = True
         self._say(run, "learns that its lease is gone")
         if isinstance(run.phase, at.Running | at.Committing):
             run.phase, ordered = self.table(run.phase, run.delivery, run.rules, ev.LeaseGone())
@@ -205,6 +256,7 @@ class Worker(Intake):
 
     def _start(self, run: Run) -> None:
         run.started_at = self.world.now
+        run.seen.excused |= self.mute_until > self.world.now
         if run.lost:
             self.lease_gone(run)
             run.sent, run.answer = None, ev.Interrupted(run.started_at, run.started_at)

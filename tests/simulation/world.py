@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from natsume.core import gcra
+from natsume.core.delivery import Boot
 from natsume.core.gcra import Asked, Quota
 from natsume.model import subject
 from natsume.model.limit_rule import Share
-from natsume.model.limits import RESERVE_S
+from natsume.model.limits import RESERVE_S, SETTLE_S
 from natsume.model.lock import Blocked, Want
 from natsume.model.task import Task
 
@@ -33,6 +34,7 @@ class Message(msgspec.Struct):
     fired: bool = False
     delivered: int = 0
     deadline: float | None = None
+    stored_at: float = 0.0
 
 
 class Schedule(msgspec.Struct):
@@ -70,12 +72,14 @@ class World(Records):
         self.options = options
         self.say = say
         self.incarnation = 1
-        self.boot_marks: dict[int, int] = {}
+        self.boots: dict[int, Boot] = {}
+        self.goes_on: Callable[[str], bool | None] = lambda nonce: None
         self.tasks: dict[int, Message] = {}
         self.removed: dict[int, Message] = {}
         self.message_ids: dict[str, int] = {}
         self.later: dict[str, Schedule] = {}
         self.purges: set[str] = set()
+        self.refiring: set[str] = set()
         self.locks: dict[str, Lock] = {}
         self.quota = Quota()
         self.last_sequence = 0
@@ -112,6 +116,7 @@ class World(Records):
     def fire(self, name: str) -> Message:
         """First half of a firing: store the ready copy; the purge is due."""
         self.purges.add(name)
+        self.refiring.discard(name)
         return self._ready(self.later[name].task, fired=True)
 
     def purge(self, name: str) -> None:
@@ -150,7 +155,7 @@ class World(Records):
 
     def _ready(self, task: Task, *, resent: bool = False, fired: bool = False) -> Message:
         self.last_sequence += 1
-        message = Message(self.last_sequence, task, resent, fired)
+        message = Message(self.last_sequence, task, resent, fired, stored_at=self.now)
         self.tasks[message.sequence] = message
         return message
 
@@ -246,9 +251,11 @@ class World(Records):
             self.tasks[message.sequence] = message
             message.delivered, message.deadline = 0, None
         self.message_ids = {i: sequence for i, sequence in self.message_ids.items() if sequence in self.tasks}
+        self.refiring = (self.refiring | self.purges) & self.later.keys()
         self.purges.clear()
         return back
 
-    def boot_mark(self) -> int:
-        """The stream's end when the first process met this incarnation."""
-        return self.boot_marks.setdefault(self.incarnation, self.last_sequence)
+    def boot(self) -> Boot:
+        """The stream's end when the first process met this incarnation, and when its suspects may be looked up."""
+        settled_at = self.now + SETTLE_S if self.last_sequence else 0.0
+        return self.boots.setdefault(self.incarnation, Boot(self.last_sequence, settled_at))

@@ -5,31 +5,32 @@ is closed by exactly one Acknowledge or GiveBack; any prefix of the effects foll
 safe; whoever finds a fact of another copy helps it on before letting go.
 """
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
+from natsume.core import admission, outcome, tick, waiting
 from natsume.core import effects as do
 from natsume.core import events as ev
-from natsume.core import outcome, tick, waiting
 from natsume.core import phases as at
-from natsume.core.delivery import Delivery, Rules, may_have_started
+from natsume.core.delivery import Delivery, Rules
+from natsume.core.rows import CLOSE as _CLOSE
+from natsume.core.rows import EXECUTE as _EXECUTE
+from natsume.core.rows import LOOK_UP as _LOOK_UP
+from natsume.core.rows import RESERVE as _RESERVE
+from natsume.core.rows import Step, Table, entering
+from natsume.core.rows import arm as _arm
+from natsume.core.rows import commit as _commit
+from natsume.core.rows import park as _park
+from natsume.core.rows import start as _start
 from natsume.model.limits import HOLD_LEAD_S, HOLD_S, UNKNOWN_OFFERS_MAX
-from natsume.model.lock import Blocked
-from natsume.model.record import Done
-from natsume.model.task import Fault, Reason, Task
+from natsume.model.task import Fault, Reason
 
-Step = tuple[at.Phase, tuple[do.Effect, ...]]
-Rule = Callable[[Any, Delivery, Rules, Any], Step]
-
-_CLOSE: Final[Step] = (at.Closed(), (do.ReleaseLocks(), do.Acknowledge()))
-_EXECUTE: Final = (do.Execute(),)
-_LOOK_UP: Final = (do.LookUp(),)
 _TAKE_LOCKS: Final = (do.TakeLocks(),)
-_RESERVE: Final = (do.Reserve(),)
 
-TABLE: Final[dict[tuple[type[at.Phase], type[ev.Event]], Rule]] = {}
+TABLE: Final[Table] = dict(admission.ROWS)
+
+_row = entering(TABLE)
 
 
 def step(phase: at.Phase, delivery: Delivery, rules: Rules, event: ev.Event) -> Step:
@@ -37,15 +38,6 @@ def step(phase: at.Phase, delivery: Delivery, rules: Rules, event: ev.Event) -> 
     rule = TABLE.get((type(phase), type(event)))
     assert rule is not None, f"{type(event).__name__} cannot happen in {type(phase).__name__}"
     return rule(phase, delivery, rules, event)
-
-
-def _row(phase: type[at.Phase], event: type[ev.Event]) -> Callable[[Rule], Rule]:
-    def enter(rule: Rule) -> Rule:
-        assert (phase, event) not in TABLE
-        TABLE[phase, event] = rule
-        return rule
-
-    return enter
 
 
 @_row(at.Buffered, ev.Opened)
@@ -103,97 +95,6 @@ def _lock_refused(phase: at.Locking, delivery: Delivery, rules: Rules, event: ev
     return _park(outcome.parked(task, event.at), blocked, event.at, rules)
 
 
-@_row(at.Expiring, ev.LookedUp)
-def _expire(phase: at.Expiring, delivery: Delivery, rules: Rules, event: ev.LookedUp) -> Step:
-    """Another copy of it may run or have run: only a task that never started is given up, others wait on."""
-    history, task = event.history, delivery.task
-    if history.done is not None:
-        return _CLOSE
-    if history.failed is not None:
-        return _arm(outcome.next_attempt(task, history.failed), history.failed.next_at)
-    if history.started is not None and not history.started.ended:
-        return _park(outcome.parked(task, event.at), phase.blocked, event.at)
-    sentence = waiting.sentence(task, phase.blocked, event.at)
-    return _commit(outcome.expired(delivery, rules, phase.nonce, sentence, event.at))
-
-
-@_row(at.Skipping, ev.LookedUp)
-def _skip(phase: at.Skipping, delivery: Delivery, rules: Rules, event: ev.LookedUp) -> Step:
-    """Another copy of it may run or have run: only a tick that never started is skipped."""
-    history, task = event.history, delivery.task
-    if history.done is not None:
-        return _CLOSE
-    if history.failed is not None:
-        return _arm(outcome.next_attempt(task, history.failed), history.failed.next_at)
-    if history.started is not None:
-        return _arm(outcome.waiting(task), event.at + outcome.wait_s(task))
-    return _commit(outcome.skipped(delivery, rules.worker, phase.nonce, phase.sentence, event.at))
-
-
-@_row(at.Skipping, ev.Uncertain)
-@_row(at.Expiring, ev.Uncertain)
-def _skip_uncertain(phase: at.Skipping | at.Expiring, _d: Delivery, _r: Rules, _e: ev.Uncertain) -> Step:
-    """The records know."""
-    return phase, _LOOK_UP
-
-
-@_row(at.Checking, ev.LookedUp)
-def _looked_up(phase: at.Checking, delivery: Delivery, rules: Rules, event: ev.LookedUp) -> Step:
-    """Done is done; a failed attempt is helped on; a start without an end is counted as a crash."""
-    history = event.history
-    if history.done is not None:
-        return _CLOSE
-    if history.failed is not None:
-        return _arm(outcome.next_attempt(delivery.task, history.failed), history.failed.next_at)
-    started = history.started
-    if started is not None and started.nonce == phase.nonce:
-        return _start(at.Running(phase.nonce, history.started_seq, started.crashes), rules)
-    stood_for = tick.covered(delivery.task, rules.ticks, event.ran, event.at) if started is None else None
-    if stood_for is not None:
-        return _commit(outcome.skipped(delivery, rules.worker, phase.nonce, stood_for, event.at))
-    crashes = started.crashes if started is not None else 0
-    if crashes >= rules.crashes_max:
-        fault = Fault(Reason.CRASHED, f"its worker died {crashes} times while the task ran")
-        return _commit(outcome.dead(delivery, rules.worker, phase.nonce, fault, event.at, crashes))
-    if crashes and not phase.alone:
-        return at.Isolating(phase.nonce), (do.Isolate(),)
-    if crashes or may_have_started(delivery):
-        return _mark(phase, delivery, rules, event)
-    return _start(at.Running(phase.nonce), rules)
-
-
-def _mark(phase: at.Checking, delivery: Delivery, rules: Rules, event: ev.LookedUp) -> Step:
-    history = event.history
-    crashes = 1 + (history.started.crashes if history.started is not None else 0)
-    record = outcome.start(delivery.task, rules.worker, event.at, phase.nonce, crashes)
-    return at.Marking(phase.nonce, crashes, phase.alone), (do.Mark(record, history.started_seq),)
-
-
-@_row(at.Isolating, ev.Isolated)
-def _isolated(phase: at.Isolating, _d: Delivery, _r: Rules, _e: ev.Isolated) -> Step:
-    """Alone, so that no other's crash is put down to it; what the records said may have aged meanwhile."""
-    return at.Checking(phase.nonce, alone=True), _LOOK_UP
-
-
-@_row(at.Marking, ev.Marked)
-def _marked(phase: at.Marking, _d: Delivery, rules: Rules, event: ev.Marked) -> Step:
-    """A worker that dies from here on has left its mark."""
-    return _start(at.Running(phase.nonce, event.sequence, phase.crashes), rules)
-
-
-@_row(at.Marking, ev.MarkRefused)
-@_row(at.Marking, ev.Uncertain)
-@_row(at.Checking, ev.Uncertain)
-def _look_again(phase: at.Marking | at.Checking, _d: Delivery, _r: Rules, _e: ev.Event) -> Step:
-    """Another copy started meanwhile, or the answer is missing: the records know."""
-    return at.Checking(phase.nonce, phase.alone), _LOOK_UP
-
-
-def _start(run: at.Running, rules: Rules) -> Step:
-    """Rate limiters come last: whatever else keeps a task from running burns no quota."""
-    return (at.Reserving(run), _RESERVE) if rules.limited else (run, _EXECUTE)
-
-
 @_row(at.Reserving, ev.Granted)
 def _granted(phase: at.Reserving, _d: Delivery, _r: Rules, _e: ev.Granted) -> Step:
     """Now it starts."""
@@ -212,8 +113,11 @@ def _throttled(phase: at.Reserving, delivery: Delivery, rules: Rules, event: ev.
 
 @_row(at.Reserving, ev.Uncertain)
 def _reserve_uncertain(phase: at.Reserving, _d: Delivery, _r: Rules, _e: ev.Uncertain) -> Step:
-    """A place that was given and not told is lost: too few starts are allowed, too many are not."""
-    return phase, _RESERVE
+    """A place that was given and not told is lost: too few starts are allowed, too many are not.
+
+    What has no mark may be with others by now.
+    """
+    return (phase, _RESERVE) if phase.run.mark else (at.Checking(phase.run.nonce), _LOOK_UP)
 
 
 @_row(at.Running, ev.GrantVoid)
@@ -330,8 +234,8 @@ def _forward_uncertain(phase: at.Forwarding, _d: Delivery, _r: Rules, _e: ev.Unc
 
 @_row(at.Locking, ev.Uncertain)
 def _locks_uncertain(phase: at.Locking, _d: Delivery, _r: Rules, _e: ev.Uncertain) -> Step:
-    """A lock that was taken after all is recognised by its holder."""
-    return phase, _TAKE_LOCKS
+    """A lock that was taken after all is recognised by its holder; what is lost meanwhile may be with others."""
+    return replace(phase, suspect=True), _TAKE_LOCKS
 
 
 @_row(at.Committing, ev.Written)
@@ -347,19 +251,6 @@ def _cancel(delivery: Delivery, rules: Rules, event: ev.Flagged) -> Step:
     return _commit(outcome.cancelled(delivery, rules.worker, event.nonce, event))
 
 
-def _commit(record: Done) -> Step:
-    return at.Committing(record), (do.Commit(record),)
-
-
-def _park(task: Task, blocked: Blocked, now: float, rules: Rules | None = None) -> Step:
-    until = waiting.falls_back_at(task, blocked, now, rules.wait_limit_s if rules is not None else None)
-    return at.Parking(task, blocked, until), (do.Park(task, blocked, until),)
-
-
-def _arm(task: Task, due: float) -> Step:
-    return at.Arming(task, due), (do.Arm(task, due),)
-
-
 def _run_again(run: at.Running, delivery: Delivery, rules: Rules, now: float) -> Step:
     effects = (*_unmark(run, delivery, rules, now), do.ReleaseLocks(), do.GiveBack())
     return at.Closed(), effects
@@ -368,5 +259,5 @@ def _run_again(run: at.Running, delivery: Delivery, rules: Rules, now: float) ->
 def _unmark(run: at.Running, delivery: Delivery, rules: Rules, now: float) -> tuple[do.Effect, ...]:
     if not run.mark:
         return ()
-    record = replace(outcome.start(delivery.task, rules.worker, now, "", run.crashes - 1), ended=True)
+    record = replace(outcome.start(delivery.task, rules.worker, now, "", max(0, run.crashes - 1)), ended=True)
     return (do.Unmark(record, run.mark),)

@@ -1,5 +1,8 @@
 """What is known of a delivery before anything is decided about it."""
 
+from math import inf
+from typing import Final
+
 import msgspec
 
 from natsume.core.tick import TickRules
@@ -11,7 +14,8 @@ class Delivery(msgspec.Struct):
     """A task in a worker's hands; `sequence` is its place in TASKS, `delivered` the server's count.
 
     `token` is how the broker wants it acknowledged; a redelivery of the same message renews it. `grants` are its
-    unused places under rate limiters: in hand it waits for the last of them.
+    unused places under rate limiters: in hand it waits for the last of them. `doubted` says that another worker
+    may have it as well.
     """
 
     task: Task
@@ -25,6 +29,7 @@ class Delivery(msgspec.Struct):
     subject: str = ""
     stored_at: float = 0.0
     grants: dict[str, float] | None = None
+    doubted: bool = False
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -46,13 +51,41 @@ class Rules(msgspec.Struct, frozen=True):
     on_wait_limit: str = "dead_letter"
 
 
-def is_suspect(delivery: Delivery, boot_mark: int) -> bool:
-    """Whether this copy may already have run, so that the records are asked before it runs.
+EVERYTHING_IS_SUSPECT: Final = 2**63
 
-    The server forgets acks and counts when it is killed, so every message that was stored before its
-    start (not above the boot mark) is suspect, as is a redelivery, a fired schedule and a resent one.
+
+class Boot(msgspec.Struct, frozen=True):
+    """What is known of the broker's present run: `mark` is the last sequence that was stored before it.
+
+    At `settled_at`, in the broker's time, whoever outlived its start has noted what it runs.
     """
-    return delivery.delivered > 1 or delivery.fired or delivery.resent or delivery.sequence <= boot_mark
+
+    mark: int = EVERYTHING_IS_SUSPECT
+    settled_at: float = inf
+
+
+def is_suspect(delivery: Delivery) -> bool:
+    """Whether this copy may already have run, so that the records are asked before it runs."""
+    return delivery.delivered > 1 or delivery.fired or delivery.resent or delivery.doubted
+
+
+def is_doubtful(delivery: Delivery, boot: Boot) -> bool:
+    """Whether the broker's start made a second copy possible, with another worker.
+
+    The server forgets acks and counts when it is killed, so this holds for every message that was stored
+    before its start, and for the schedules that it fires a second time right after it.
+    """
+    return delivery.sequence <= boot.mark or (delivery.fired and delivery.stored_at < boot.settled_at)
+
+
+def may_run_elsewhere(delivery: Delivery) -> bool:
+    """Whether another copy of this attempt may be about, so that its start is written behind a fence.
+
+    That of a successor is, if what it follows came again after the schedule had fired, and armed it once more;
+    that of a delayed child, if its parent's record did.
+    """
+    task = delivery.task
+    return delivery.doubted or delivery.resent or task.hop > 0 or (delivery.fired and task.parent is not None)
 
 
 def may_have_started(delivery: Delivery) -> bool:

@@ -8,11 +8,20 @@ from natsume.model.task import Task
 
 
 class TakeLocks(msgspec.Struct, frozen=True):
-    """Acquire all locks, or none. Reports Locked or LockRefused."""
+    """Acquire all locks, or none; a suspect as late as it is looked up. Reports Locked or LockRefused."""
 
 
 class LookUp(msgspec.Struct, frozen=True):
-    """Read what the records say of this task and attempt. Reports LookedUp."""
+    """Read what the records say of this task and attempt, once all who outlived the broker have noted what they run.
+
+    Reports LookedUp.
+    """
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Ask the worker of a run whether it goes on. Reports Answered."""
+
+    nonce: str
 
 
 class Isolate(msgspec.Struct, frozen=True):
@@ -99,6 +108,7 @@ class GiveBack(msgspec.Struct, frozen=True):
 Effect = (
     TakeLocks
     | LookUp
+    | Ask
     | Isolate
     | Mark
     | Unmark

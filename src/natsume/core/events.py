@@ -45,6 +45,17 @@ class LookedUp(msgspec.Struct, frozen=True):
     ran: tuple[str, float] | None = None
 
 
+class Answered(msgspec.Struct, frozen=True):
+    """The worker of another run says whether it goes on; None if it is not there to be asked.
+
+    `settled_at` is when it should have been back, if it has outlived the broker's start.
+    """
+
+    at: float
+    goes_on: bool | None
+    settled_at: float = 0.0
+
+
 class Isolated(msgspec.Struct, frozen=True):
     """Nothing else runs in this worker, and nothing will until this delivery is closed."""
 
@@ -156,6 +167,7 @@ Event = (
     | Locked
     | LockRefused
     | LookedUp
+    | Answered
     | Isolated
     | Marked
     | MarkRefused

@@ -19,10 +19,11 @@ class Locking(msgspec.Struct, frozen=True):
 
 
 class Checking(msgspec.Struct, frozen=True):
-    """The records are being read; `alone` once it is alone in its worker."""
+    """The records are being read; `alone` once it is alone in its worker, `over` is a run that goes on no more."""
 
     nonce: str
     alone: bool = False
+    over: str = ""
 
 
 class Skipping(msgspec.Struct, frozen=True):
@@ -37,6 +38,14 @@ class Expiring(msgspec.Struct, frozen=True):
 
     nonce: str
     blocked: Blocked
+
+
+class Asking(msgspec.Struct, frozen=True):
+    """The worker of another run is being asked whether it goes on."""
+
+    nonce: str
+    other: str
+    alone: bool = False
 
 
 class Isolating(msgspec.Struct, frozen=True):
@@ -117,6 +126,7 @@ Phase = (
     | Checking
     | Skipping
     | Expiring
+    | Asking
     | Isolating
     | Marking
     | Reserving

@@ -233,6 +233,12 @@ HELD_MAX: Final = 2048
 UNKNOWN_OFFERS_MAX: Final = 4
 """How often an unknown actor's task goes back for a newer worker."""
 
+SETTLE_S: Final = 2.0
+"""How long after a broker's start its suspects wait, so that workers that outlived it can note what they run."""
+
+ANSWER_S: Final = 2.0
+"""How long a worker may take to answer whether a run goes on; one that does not is taken for dead."""
+
 STARTED_AFTER_S: Final = 1.0
 """Age at which any running task gets its started record."""
 

@@ -18,6 +18,7 @@ EVENTS = "EVENTS"
 
 _SAFE = re.compile(r"[A-Za-z0-9_-]+")
 _ID = re.compile(r"[A-Za-z0-9_=-]+")
+_RUN = re.compile(r"([0-9a-f]{1,32})-[0-9a-f]{1,16}")
 _UNSAFE_BYTE = re.compile(rb"[^A-Za-z0-9_-]")
 _ESCAPE = re.compile(rb"=([0-9A-F]{2})")
 _ACTOR_TOKENS = 5
@@ -247,3 +248,14 @@ def lock_name(key: str) -> str:
 def kv(bucket: str, key: str) -> str:
     """The subject of a bucket's key."""
     return f"$KV.{bucket}.{key}"
+
+
+def worker(nonce: str) -> str:
+    """Where a worker answers whether one of its runs goes on."""
+    return f"natsume.worker.{nonce}"
+
+
+def worker_of(run: str) -> str | None:
+    """Where the worker of a run answers: a run's nonce is its worker's and a count; None of what is no such nonce."""
+    found = _RUN.fullmatch(run)
+    return worker(found[1]) if found else None

@@ -122,9 +122,29 @@ class Intake:
         await turn
 
     def doubt(self) -> None:
-        """Make suspects of all that has not started: the broker may have brought it to others meanwhile."""
-        for delivery in self._not_started():
-            delivery.resent = True
+        """Make suspects of all that waits: the broker may have brought it to others meanwhile."""
+        for delivery in [*self._not_started(), *self._following()]:
+            delivery.doubted = True
+
+    def forget_doubted(self) -> None:
+        """Drop what waits since before the broker started anew: only what it brings now counts.
+
+        It is not given back: to a new run of the broker, the old token may be that of another's copy.
+        """
+        stale = {delivery.task.id for delivery in self._not_started() if delivery.doubted}
+        for buffer in self._buffers:
+            kept = [held for held in buffer if held[0].task.id not in stale]
+            buffer.clear()
+            buffer.extend(kept)
+        for task_id in stale:
+            del self.in_hand[task_id]
+            if task_id in self._aside:
+                self._aside.pop(task_id)[1].cancel()
+        followers, self._followers = self._following(), {}
+        for follower in followers:
+            if not follower.doubted:
+                self.arrived(follower)
+        self.room()
 
     def close(self) -> list[Delivery]:
         """Start nothing more; what had not started."""
@@ -134,7 +154,7 @@ class Intake:
         waiting = self._not_started()
         for delivery in waiting:
             del self.in_hand[delivery.task.id]
-        waiting.extend(follower for group in self._followers.values() for follower in group)
+        waiting += self._following()
         for buffer in self._buffers:
             buffer.clear()
         for _, timer in self._aside.values():
@@ -149,6 +169,9 @@ class Intake:
     def _not_started(self) -> list[Delivery]:
         waiting = [delivery for buffer in self._buffers for delivery, _ in buffer]
         return waiting + [delivery for delivery, _ in self._aside.values()]
+
+    def _following(self) -> list[Delivery]:
+        return [follower for group in self._followers.values() for follower in group]
 
     def _buffer(self, delivery: Delivery) -> None:
         number = self._index[delivery.task.lane]
@@ -193,7 +216,7 @@ class Intake:
         if not followers:
             return
         first, *rest = followers
-        first.resent = True
+        first.doubted = True
         if rest:
             self._followers[delivery.task.id] = rest
         if self._open:

@@ -124,6 +124,7 @@ class Keepalive:
                 beaten_at = now
                 self._beat(line, now)
             self._renew(line, now)
+            self._note(line)
             await self._check_loop(line, now)
         await line.close()
 
@@ -172,6 +173,11 @@ class Keepalive:
             elif self._is_due(lease, now) and (lease.key, lease.token) not in self._renewing:
                 self._renewing.add((lease.key, lease.token))
                 self._begin(self._renew_one(line, lease, run))
+
+    def _note(self, line: Lifeline) -> None:
+        """Note what runs, for the loop that does so otherwise may be blocked."""
+        for run in self._watch.to_note():
+            self._begin(run.note(line.records, time.time()))
 
     async def _renew_one(self, line: Lifeline, lease: Lease, run: Run) -> None:
         try:
@@ -233,7 +239,7 @@ async def _absolve(records: Records, runs: list[Run]) -> None:
     for run in runs:
         phase = run.phase
         if isinstance(phase, Running) and phase.mark:
-            record = outcome.start(run.delivery.task, run.rules.worker, time.time(), "", phase.crashes - 1)
+            record = outcome.start(run.delivery.task, run.rules.worker, time.time(), "", max(0, phase.crashes - 1))
             await records.start(record, phase.mark)
 
 

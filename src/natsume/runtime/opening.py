@@ -10,7 +10,7 @@ from natsume.children import Children
 from natsume.control import TaskControl
 from natsume.core import events as ev
 from natsume.core import tick
-from natsume.core.delivery import Rules, is_suspect
+from natsume.core.delivery import Rules, is_doubtful, is_suspect
 from natsume.depends import CallbackSpawner
 from natsume.exceptions import ArgumentsError, Unparsable
 from natsume.given import HeldLocks, TaskInfo
@@ -18,6 +18,7 @@ from natsume.model.limits import ARGUMENTS_MAX
 from natsume.model.lock import Blocked
 from natsume.model.record import Flag
 from natsume.model.task import Fault, Reason
+from natsume.ports import Boots
 from natsume.registry import Actor, Registry
 from natsume.results import JoinResults
 from natsume.runtime.limiting import RuleOf, rule_of, wanted
@@ -42,7 +43,7 @@ class Opening:
         registry: Registry,
         settings: Settings,
         now: Callable[[], float],
-        boot_mark: Callable[[], int],
+        boots: Boots,
         overrides: Override = as_it_is,
         stale: Callable[[float], bool] = lambda _age_s: False,
         flag: Callable[[str], Flag | None] = lambda _task_id: None,
@@ -56,7 +57,7 @@ class Opening:
         self._registry = registry
         self._settings = settings
         self._now = now
-        self._boot_mark = boot_mark
+        self._boots = boots
         self._overrides = overrides
         self._stale = stale
         self._flag = flag
@@ -77,10 +78,11 @@ class Opening:
             run.rules = self._rules_of(actor)
             fault = fault or _read_arguments(run, actor) or self._read_locks(run, actor)
         stale = self._stale(self._settings.ack_wait_s / 2)
-        suspect = stale or is_suspect(delivery, self._boot_mark())
+        delivery.doubted = delivery.doubted or stale or is_doubtful(delivery, self._boots.boot)
         not_before = tick.starts_at(delivery.task, run.rules.ticks) if delivery.task.schedule else 0.0
         struck = self._struck(actor, run.task) if actor is not None and fault is None else None
         run.flag = self._flag(delivery.task.id)
+        suspect = is_suspect(delivery)
         return ev.Opened(self._now(), run.nonce, suspect, bool(run.wants), fault, not_before, struck, flag=run.flag)
 
     def _read_locks(self, run: Run, actor: Actor) -> Fault | None:

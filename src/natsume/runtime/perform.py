@@ -11,14 +11,26 @@ from natsume.base_task import BaseTask
 from natsume.children import Children
 from natsume.core import effects as do
 from natsume.core import events as ev
-from natsume.core import gcra, outcome
+from natsume.core import gcra
 from natsume.core.attempt import step
-from natsume.core.phases import Running
+from natsume.core.phases import Locking, Running
 from natsume.exceptions import BrokerError
 from natsume.model import limits
 from natsume.model.lock import Blocked, Holding, Want
 from natsume.model.record import Flag
-from natsume.ports import Chunks, Deliveries, Inquiries, Joins, Leases, Limiters, Outgoing, Records, Ticks
+from natsume.ports import (
+    Boots,
+    Chunks,
+    Deliveries,
+    Inquiries,
+    Joins,
+    Leases,
+    Limiters,
+    Outgoing,
+    Presence,
+    Records,
+    Ticks,
+)
 from natsume.registry import Actor, Registry
 from natsume.results import JoinResults
 from natsume.runtime.execute import execute
@@ -63,7 +75,8 @@ class Ports:
         inquiries: Inquiries,
         ticks: Ticks,
         now: Callable[[], float],
-        boot_mark: Callable[[], int],
+        boots: Boots,
+        presence: Presence,
         overrides: Override = as_it_is,
         rule: RuleOf = rule_of,
         struck: Callable[[Actor, BaseTask], Blocked | None] = none_stands,
@@ -77,7 +90,8 @@ class Ports:
         self.inquiries = inquiries
         self.ticks = ticks
         self.now = now
-        self.boot_mark = boot_mark
+        self.boots = boots
+        self.presence = presence
         self.overrides = overrides
         self.rule = rule
         self.struck = struck
@@ -96,7 +110,7 @@ class Performer:
             registry,
             settings,
             ports.now,
-            ports.boot_mark,
+            ports.boots,
             ports.overrides,
             watch.is_stale,
             flagging.of,
@@ -113,6 +127,7 @@ class Performer:
         self._carry: dict[type, Carry] = {
             do.TakeLocks: self._take_locks,
             do.LookUp: self._look_up,
+            do.Ask: self._ask,
             do.Isolate: self._isolate,
             do.Mark: self._mark,
             do.Unmark: self._unmark,
@@ -160,17 +175,7 @@ class Performer:
 
     def note(self, run: Run) -> None:
         """Record that a run has started, for those who ask; nothing waits for it."""
-        run.noted = True
-        task = run.delivery.task
-        record = outcome.start(task, run.rules.worker, run.started_at or self._ports.now(), run.nonce, 0)
-
-        async def write() -> None:
-            try:
-                await self._ports.records.start(record, 0)
-            except BrokerError as error:
-                _log.info("the start of task %s could not be recorded: %s", task.id, error)
-
-        note = asyncio.get_running_loop().create_task(write())
+        note = asyncio.get_running_loop().create_task(run.note(self._ports.records, self._ports.now()))
         self._notes.add(note)
         note.add_done_callback(self._notes.discard)
 
@@ -187,6 +192,8 @@ class Performer:
             _log.info("task %s is left to the broker: %s", run.delivery.task.id, error)
 
     async def _take_locks(self, run: Run, _: do.TakeLocks) -> ev.Event:
+        if isinstance(run.phase, Locking) and run.phase.suspect:
+            await self._ports.boots.settled()
         refused: Blocked | None = None
         for want in run.wants:
             if refused is None:
@@ -213,11 +220,16 @@ class Performer:
 
     async def _look_up(self, run: Run, _: do.LookUp) -> ev.Event:
         task = run.delivery.task
+        await self._ports.boots.settled()
         history = await self._lookups.look_up(task.id, task.attempt)
         if history.started is not None:
             run.grants = gcra.unused(run.grants, history.started.at)
         ran = await self._ticking.ran(task) if task.schedule is not None else None
         return ev.LookedUp(self._ports.now(), history, ran)
+
+    async def _ask(self, _run: Run, effect: do.Ask) -> ev.Event:
+        goes_on = await self._ports.presence.goes_on(effect.nonce)
+        return ev.Answered(self._ports.now(), goes_on, self._ports.boots.boot.settled_at)
 
     async def _isolate(self, run: Run, _: do.Isolate) -> ev.Event:
         await self._intake.isolate(run.delivery)

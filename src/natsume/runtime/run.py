@@ -1,18 +1,23 @@
 """One delivery on its way through a worker: what the shell keeps beside the core's phase."""
 
 import asyncio
+import logging
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from natsume.control import Teller
-from natsume.core import phases
+from natsume.core import outcome, phases
 from natsume.core.attempt import step
 from natsume.core.delivery import Delivery, Rules
 from natsume.core.events import LeaseGone
+from natsume.exceptions import BrokerError
 from natsume.model.limit_rule import Share
 from natsume.model.lock import Want
 from natsume.model.record import Flag, Progress
-from natsume.ports import Lease
+from natsume.ports import Lease, Records
 from natsume.registry import Actor
+
+_log = logging.getLogger(__name__)
 
 
 class Ending(Teller, Protocol):
@@ -73,6 +78,28 @@ class Run:
         self.running_since: float | None = None
         self.interrupted_by: str | None = None
         self.driver: asyncio.Task[None] | None = None
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the actor was started and what came of it is not recorded yet."""
+        phase = self.phase
+        return isinstance(phase, phases.Running | phases.Failing) or (
+            isinstance(phase, phases.Committing) and phase.run is not None
+        )
+
+    def note(self, records: Records, now: float) -> Coroutine[Any, Any, None]:
+        """Record that it has started, for those who look; one that could not be recorded is not `noted` again."""
+        self.noted = True
+        return self._note(records, now)
+
+    async def _note(self, records: Records, now: float) -> None:
+        task = self.delivery.task
+        record = outcome.start(task, self.rules.worker, self.started_at or now, self.nonce, 0)
+        try:
+            await records.start(record, 0)
+        except BrokerError as error:
+            self.noted = False
+            _log.debug("the start of task %s is not recorded yet: %s", task.id, error)
 
     def interrupt(self, cause: str, *, again: bool = False) -> None:
         """Stop the actor if it runs; what drives this run goes on and reports it.

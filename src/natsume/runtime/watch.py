@@ -8,6 +8,7 @@ import asyncio
 import time
 
 from natsume.core.delivery import Delivery
+from natsume.model.limits import SETTLE_S
 from natsume.ports import Lease
 from natsume.runtime.run import Run
 
@@ -19,12 +20,27 @@ class Watch:
         self.loop = loop
         self.in_hand = in_hand
         self.beat = time.monotonic()
+        self.note_until = 0.0
         self.runs: dict[asyncio.Task[None], Run] = {}
         self._leases: dict[tuple[str, int], tuple[Lease, Run]] = {}
 
     def is_stale(self, age_s: float) -> bool:
         """Whether the loop, or the whole process, has stood still for so long."""
         return time.monotonic() - self.beat > age_s
+
+    def goes_on(self, nonce: str) -> bool:
+        """Whether a run of this worker has not ended."""
+        return any(run.nonce == nonce for run in list(self.runs.values()))
+
+    def broker_restarted(self) -> None:
+        """Have what runs noted, so that another who gets a copy of it does not start it."""
+        self.note_until = time.monotonic() + SETTLE_S
+
+    def to_note(self) -> list[Run]:
+        """What runs on a broker that has started anew, and is not known to run."""
+        if time.monotonic() > self.note_until:
+            return []
+        return [run for run in list(self.runs.values()) if run.has_started and not run.noted]
 
     def add_lease(self, lease: Lease, run: Run) -> None:
         """Have a lease renewed until it is dropped."""

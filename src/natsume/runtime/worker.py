@@ -55,7 +55,7 @@ class Worker:
         self.watch = Watch(self.intake.in_hand, self._loop)
         self.flagging = Flagging(self.watch)
         self._performer = Performer(ports, registry, settings, self.intake, self.watch, self.flagging)
-        self._nonce = os.urandom(6).hex()
+        self.nonce = os.urandom(6).hex()
         self._runs = 0
         self._timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
@@ -65,6 +65,17 @@ class Worker:
         self._ports.deliveries = self._open_lanes(self._lanes, self.intake.arrived, self.intake.room)
         self._sweep()
         self.intake.begin(self._ports.deliveries)
+
+    def doubt(self) -> None:
+        """Learn that the connection is lost: what has not started may come to others."""
+        self.intake.doubt()
+        for run in self.watch.runs.values():
+            run.delivery.doubted = True
+
+    def broker_restarted(self) -> None:
+        """Learn that the broker is another run of the server: only what it brings now counts, what runs is noted."""
+        self.watch.broker_restarted()
+        self.intake.forget_doubted()
 
     async def stop(self, grace_s: float) -> None:
         """Give back what has not started, let what runs finish for `grace_s`, then interrupt it."""
@@ -84,7 +95,7 @@ class Worker:
 
     def _start(self, delivery: Delivery) -> None:
         self._runs += 1
-        run = Run(delivery, f"{self._nonce}-{self._runs:x}")
+        run = Run(delivery, f"{self.nonce}-{self._runs:x}")
         run.driver = self._loop.create_task(self._drive(run))
         self.watch.runs[run.driver] = run
 
@@ -145,3 +156,5 @@ class Worker:
                 run.interrupt("timeout")
             elif ran_s > limits.STARTED_AFTER_S and not run.noted:
                 self._performer.note(run)
+        for run in self.watch.to_note():
+            self._performer.note(run)

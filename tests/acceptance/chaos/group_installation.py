@@ -136,11 +136,11 @@ class GroupInstallation(Installation):
         asked = self.asked[number] = Asked(number, kind, parent, join)
         return asked
 
-    async def ask_for(self, kinds: list[str], at_once: int) -> None:
+    async def ask_for(self, kinds: list[str], at_once: int, longest_s: float = 0.2) -> None:
         """Ask for groups one after the other, so that only so many are open."""
         for kind in kinds:
             await until(lambda: len(self.asked) - self.finished() < at_once, within_s=120.0)
-            await self.ask(kind)
+            await self.ask(kind, longest_s)
 
     def finished(self) -> int:
         """Groups of which the callback has run, or the alarm of one that cannot fire."""

@@ -22,6 +22,7 @@ from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.client import Client
 from natsume.compose import client_of, connected
+from natsume.exceptions import Disconnected
 from natsume.model.record import Done
 from natsume.registry import Registry
 from natsume.settings import Settings
@@ -196,7 +197,10 @@ class Installation:
         wanted = set(ids)
 
         async def missing() -> list[str]:
-            return sorted(wanted - await self.done_ids())[:5]
+            try:
+                return sorted(wanted - await self.done_ids())[:5]
+            except Disconnected:
+                return ["the broker is away"]
 
         await until(missing, lambda left: not left, within_s=within_s)
         return await self.records(wanted)

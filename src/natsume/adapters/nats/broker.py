@@ -23,6 +23,7 @@ from natsume.adapters.nats.lock_list import LockList
 from natsume.adapters.nats.old_chunks import StreamOldChunks
 from natsume.adapters.nats.old_records import StreamOldRecords
 from natsume.adapters.nats.outgoing import StreamOutgoing
+from natsume.adapters.nats.presence import WirePresence
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
 from natsume.adapters.nats.pull import Arrived, Pulls
 from natsume.adapters.nats.records import StreamRecords
@@ -32,15 +33,16 @@ from natsume.adapters.nats.schedules import StreamSchedules
 from natsume.adapters.nats.strikes import KvStrikes
 from natsume.adapters.nats.waiting import StreamWaiting
 from natsume.adapters.nats.wire import Wire
+from natsume.core.delivery import EVERYTHING_IS_SUSPECT, Boot
 from natsume.exceptions import BrokerError
 from natsume.model import limits
 from natsume.model.config import Applied, LimitsSet
+from natsume.model.limits import SETTLE_S
 from natsume.model.subject import EVENTS, RECORDS, TASKS, Lane, kv
 from natsume.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-EVERYTHING_IS_SUSPECT: Final = 2**63
 _STREAM_NOT_FOUND: Final = 10059
 
 
@@ -88,7 +90,12 @@ class Broker:
         self.limits = KvValue(wire, self.publisher, "limits", LimitsSet, "list of limits")
         self.config_reader = DirectReader(wire, f"KV_{SCHEDULES_BUCKET}")
         self.schedules = StreamSchedules(self.publisher, self._tasks_reader, self.config_reader, self.request)
-        self.boot_mark = self.records_mark = self.events_mark = EVERYTHING_IS_SUSPECT
+        self.presence = WirePresence(wire)
+        self.boot = Boot()
+        self.records_mark = self.events_mark = EVERYTHING_IS_SUSPECT
+        self.on_restarted: list[Callable[[], None]] = []
+        self._server_id = wire.server_id
+        self._known = asyncio.Event()
         self._created = "0"
         self.records_created = ""
         self._refreshing: asyncio.Task[None] | None = None
@@ -117,9 +124,16 @@ class Broker:
         self.records_created = str(records["created"])
         events = await self.stream_info(EVENTS)
         ends = (info["state"]["last_seq"], records["state"]["last_seq"], events["state"]["last_seq"])
-        mark = await self._mark(BootMark(*ends))
+        mark, marked_at = await self._mark(BootMark(*ends))
         self.leases.epoch = await self._epoch()
-        self.boot_mark, self.records_mark, self.events_mark = mark.tasks, mark.records, mark.events
+        self.boot = Boot(mark.tasks, marked_at + SETTLE_S if mark.tasks else 0.0)
+        self.records_mark, self.events_mark = mark.records, mark.events
+        self._known.set()
+
+    async def settled(self) -> None:
+        """Return once whoever outlived the broker's start has had the time to note what it runs."""
+        while (left_s := self.boot.settled_at - self.now()) > 0:
+            await (asyncio.sleep(left_s) if self._known.is_set() else self._known.wait())
 
     async def stream_info(self, stream: str, **query: object) -> dict[str, Any]:
         """The server's description of a stream; raises BrokerError where there is none."""
@@ -168,7 +182,8 @@ class Broker:
             )
         return int(text)
 
-    async def _mark(self, mark: BootMark) -> BootMark:
+    async def _mark(self, mark: BootMark) -> tuple[BootMark, float]:
+        """The mark that stands, and when it was stored."""
         key = kv("config", f"boot.{self.wire.server_id}")
         fence = b"Nats-Expected-Last-Subject-Sequence: 0\r\n"
         try:
@@ -178,17 +193,25 @@ class Broker:
                 raise
             reader = DirectReader(self.wire, "KV_config")
             try:
-                return msgspec.json.decode((await reader.last([key]))[0].body, type=BootMark)
+                standing = (await reader.last([key]))[0]
+                stored_at = datetime.fromisoformat(standing.at).timestamp()
+                return msgspec.json.decode(standing.body, type=BootMark), stored_at
             finally:
                 reader.close()
-        return mark
+        return mark, self.now()
 
     def _on_lost(self) -> None:
-        self.boot_mark = self.records_mark = self.events_mark = EVERYTHING_IS_SUSPECT
+        self.boot = Boot()
+        self._known.clear()
+        self.records_mark = self.events_mark = EVERYTHING_IS_SUSPECT
         _log.warning("the connection to the broker is lost; reconnecting")
 
     def _on_restored(self) -> None:
         _log.warning("the connection to the broker is back")
+        if self._server_id != self.wire.server_id:
+            self._server_id = self.wire.server_id
+            for restarted in self.on_restarted:
+                restarted()
         self._refreshing = asyncio.get_running_loop().create_task(self._refresh_until_known())
 
     async def _refresh_until_known(self) -> None:

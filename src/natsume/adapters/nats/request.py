@@ -17,19 +17,27 @@ def requests(wire: Wire) -> Request:
     """Requests over one connection."""
 
     async def request(subject: str, body: bytes) -> bytes:
-        task = asyncio.current_task()
-        cancelled = task.cancelling() if task is not None else 0
-        try:
-            answer = await wire.request(subject, body, timeout=limits.PUBACK_TIMEOUT_S)
-        except errors.NoRespondersError:
-            raise BrokerError("the broker has no JetStream; start it with `-js` or our server.conf", 503) from None
-        except (errors.ConnectionClosedError, errors.OutboundBufferLimitError):
-            raise Disconnected("the broker is not connected now; nothing was sent") from None
-        except (TimeoutError, errors.TimeoutError):
-            raise NotAcknowledged(f"the broker did not answer {subject} in time") from None
-        if task is not None and task.cancelling() > cancelled:
-            # Before Python 3.12 the wait inside swallows a cancellation that comes together with the answer.
-            raise asyncio.CancelledError
-        return bytes(answer.data)
+        answer = await ask(wire, subject, body, limits.PUBACK_TIMEOUT_S)
+        if answer is None:
+            raise BrokerError("the broker has no JetStream; start it with `-js` or our server.conf", 503)
+        return answer
 
     return request
+
+
+async def ask(wire: Wire, subject: str, body: bytes, timeout_s: float) -> bytes | None:
+    """The first reply to a request, None where nobody listens; raises Disconnected or NotAcknowledged."""
+    task = asyncio.current_task()
+    cancelled = task.cancelling() if task is not None else 0
+    try:
+        answer = await wire.request(subject, body, timeout=timeout_s)
+    except errors.NoRespondersError:
+        return None
+    except (errors.ConnectionClosedError, errors.OutboundBufferLimitError):
+        raise Disconnected("the broker is not connected now; nothing was sent") from None
+    except (TimeoutError, errors.TimeoutError):
+        raise NotAcknowledged(f"nobody answered {subject} in time") from None
+    if task is not None and task.cancelling() > cancelled:
+        # Before Python 3.12 the wait inside swallows a cancellation that comes together with the answer.
+        raise asyncio.CancelledError
+    return bytes(answer.data)

@@ -29,6 +29,7 @@ class Wire(Client):
     def __init__(self) -> None:
         super().__init__()
         self._routes: dict[int, Handler] = {}
+        self.losses = 0
         self.on_lost: list[Callable[[], None]] = []
         self.on_restored: list[Callable[[], None]] = []
 
@@ -96,6 +97,7 @@ class Wire(Client):
     async def _attempt_reconnect(self) -> None:
         self._pending.clear()
         self._pending_data_size = 0
+        self.losses += 1
         for lost in self.on_lost:
             lost()
         await super()._attempt_reconnect()
