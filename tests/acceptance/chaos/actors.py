@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from uuid import UUID
 
-from natsume import BaseTask, ExponentialBackoff, MutexLock, NoRetry, Priority, Snooze
+from natsume import BaseTask, ExponentialBackoff, MutexLock, NoRetry, Priority, RateLimiter, Snooze
 from natsume.exceptions import TaskRetryRequestedError, UnretryableError
 from natsume.given import TaskInfo
 from natsume.retry_policies import RetryPolicyBase
@@ -178,6 +178,22 @@ class Snoozer(BaseTask):
         return info.attempt
 
 
+class Sixty(RateLimiter):
+    limit = 60
+
+
+@dataclass
+class Rated(BaseTask):
+    number: int
+
+    @property
+    def execution_locks(self) -> list[Sixty]:
+        return [Sixty("TASK", "all")]
+
+    async def execute(self, info: TaskInfo) -> None:
+        note("start", info)
+
+
 ALL = {
     f"chaos:{actor.__name__}": actor
     for actor in (
@@ -195,5 +211,6 @@ ALL = {
         AsksForRetry,
         Typed,
         Snoozer,
+        Rated,
     )
 }
