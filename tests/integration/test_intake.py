@@ -1,14 +1,17 @@
 """What a worker has in hand: strict priority, one copy of an id at a time, solitude for suspects."""
 
 import asyncio
+import time
 
 import pytest
 
 from natsume.core.delivery import Delivery
 from natsume.enums import Priority, Size
+from natsume.model import limits
 from natsume.model.subject import Lane
 from natsume.model.task import Task
 from natsume.runtime.intake import Intake
+from natsume.testing import until
 
 LANES = tuple(Lane(priority, Size.SMALL) for priority in Priority)
 
@@ -143,3 +146,76 @@ async def test_of_a_broker_that_started_anew_only_what_it_brings_counts(intake, 
     assert [one.sequence for one in started] == [0, 1, 9]
     assert sorted(intake.in_hand) == ["task-0", "task-1", "task-3"]
     assert [one.sequence for one in intake.close()] == [8]
+
+
+def placed(task_id: str, in_s: float, sequence: int = 1) -> Delivery:
+    """A delivery whose place under a rate limiter comes in so many seconds."""
+    one = delivery(task_id, sequence=sequence)
+    one.grants = {"share": time.time() + in_s}
+    return one
+
+
+async def test_a_place_that_comes_soon_is_waited_for_in_hand_and_out_of_the_slots(intake, started):
+    early = placed("early", 0.2)
+    intake.arrived(early)
+    assert (intake.set_aside, intake.running, list(intake.in_hand)) == (1, 0, ["early"])
+    await until(lambda: started, lambda found: found == [early])
+    assert time.time() >= early.grants["share"]
+    assert intake.set_aside == 0
+
+
+async def test_a_place_that_has_come_goes_before_what_is_buffered(intake, started):
+    busy = [delivery(f"busy-{number}", sequence=number) for number in range(2)]
+    for one in (*busy, delivery("buffered", sequence=3), placed("placed", 0.05, 4)):
+        intake.arrived(one)
+    await until(lambda: intake.set_aside, lambda count: count == 0)
+    intake.ended(busy[0])
+    assert [one.task.id for one in started[2:]] == ["placed"]
+
+
+async def test_a_place_far_ahead_or_long_past_is_for_the_table_to_decide(intake, started):
+    intake.arrived(placed("far", limits.HOLD_S + 5))
+    intake.arrived(placed("past", -5, sequence=2))
+    assert [one.task.id for one in started] == ["far", "past"]
+
+
+async def test_what_is_told_to_wait_by_its_run_leaves_its_slot_and_stays_in_hand(intake, started):
+    one = delivery("one")
+    intake.arrived(one)
+    one.grants = {"share": time.time() + 0.05}
+    intake.ended(one)
+    assert (intake.running, intake.set_aside, list(intake.in_hand)) == (0, 1, ["one"])
+    await until(lambda: len(started), lambda count: count == 2)
+
+
+async def test_what_is_set_aside_is_doubted_and_returned_like_all_that_has_not_started(intake):
+    one = placed("one", 0.5)
+    intake.arrived(one)
+    intake.doubt()
+    assert one.doubted
+    assert intake.close() == [one]
+    assert (intake.set_aside, intake.in_hand) == (0, {})
+
+
+async def test_what_would_be_set_aside_after_the_close_is_given_back(intake):
+    one = delivery("one")
+    intake.arrived(one)
+    intake.close()
+    one.grants = {"share": time.time() + 0.5}
+    intake.ended(one)
+    assert (intake._deliveries.given_back, intake.set_aside, intake.in_hand) == (["one"], 0, {})
+
+
+async def test_with_as_many_set_aside_as_may_be_no_others_are_pulled(intake, started, monkeypatch):
+    monkeypatch.setattr(limits, "HELD_MAX", 1)
+    await asyncio.sleep(0)
+    intake._deliveries.asked = dict.fromkeys(LANES, 0)
+    intake.arrived(placed("first", 0.3))
+    await asyncio.sleep(0)
+    assert not any(intake._deliveries.asked.values())
+    second = placed("second", 0.3, 2)
+    intake.arrived(second)
+    assert started == [second]
+    second.grants = None  # its run has taken them
+    intake.ended(second)
+    await until(lambda: any(intake._deliveries.asked.values()))

@@ -5,16 +5,18 @@ import re
 import signal
 
 LIMITED = """
-    from natsume import BaseTask
-    from natsume.locks import BaseLimiter
+    from natsume import BaseTask, ConcurrencyLimiter, RateLimiter
 
-    class Never(BaseLimiter):
-        kind = "never"
+    class Hourly(RateLimiter):
+        limit, window_seconds = 1, 3600
+
+    class One(ConcurrencyLimiter):
+        limit = 1
 
     class Limited(BaseTask):
         @property
         def execution_locks(self):
-            return [Never("job", "1")]
+            return [Hourly("job", "1"), One("job", "1")]
         async def execute(self):
             return "unlimited"
 """
@@ -39,7 +41,8 @@ def test_a_task_without_locks_needs_no_broker(natsume):
 
 def test_limiters_are_skipped(natsume, site):
     site.add("limited_actors", LIMITED, "[natsume.tasks.limited]\nLimited = limited_actors:Limited\n")
-    assert natsume("call", "Limited").out == '"unlimited"\n'
+    for _ in range(2):
+        assert natsume("call", "Limited").out == '"unlimited"\n'
 
 
 def test_locks_are_held_and_renewed_while_it_runs_and_given_back_at_ctrl_c(natsume, start, online):
