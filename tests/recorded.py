@@ -2,7 +2,19 @@
 
 import msgspec
 
-from natsume.model.record import Done, Failed, Failure, Settled, Started, Submitted
+from natsume.model.record import (
+    Commented,
+    Done,
+    Failed,
+    Failure,
+    Flag,
+    Heartbeat,
+    Progress,
+    Progressed,
+    Settled,
+    Started,
+    Submitted,
+)
 from natsume.model.task import State
 
 encode = msgspec.json.encode
@@ -33,3 +45,19 @@ def settled(task: str = "t", *, replayed: bool = True, at: float = 95.0) -> tupl
     message = Submitted("replay", "g:A", at, "task.normal.small.g.A", "", b"{}") if replayed else None
     record = Settled(task, "n", "ada", "mended", at, message)
     return f"record.settled.{record.kind}.{task}", encode(record)
+
+
+def progressed(attempt: int = 1, at: float = 11.5, done: float = 1.0) -> tuple[str, bytes]:
+    return "record.progress.task.t", encode(Progressed("t", "g:A", attempt, "w", at, Progress(done, 4.0, "half")))
+
+
+def heartbeat(attempt: int = 1, at: float = 11.6) -> tuple[str, bytes]:
+    return "record.heartbeat.task.t", encode(Heartbeat("t", "g:A", attempt, "w", at))
+
+
+def commented(key: str = "k", at: float = 11.7) -> tuple[str, bytes]:
+    return f"record.comment.{key}.t", encode(Commented("t", key, "ada", at, "look at this"))
+
+
+def flagged(at: float = 11.8) -> tuple[str, bytes]:
+    return "record.cancel.task.t", encode(Flag("t", "ada", at, "too slow"))

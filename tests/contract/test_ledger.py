@@ -22,7 +22,7 @@ from natsume.model.ledger import Attempt, Row
 from natsume.model.record import Child, Failure, Group, Letter, child_id
 from natsume.model.task import Reason, State
 from natsume.settings import Settings
-from recorded import done, failed, settled, started, submitted
+from recorded import commented, done, failed, flagged, heartbeat, progressed, settled, started, submitted
 
 
 @pytest.fixture
@@ -60,6 +60,10 @@ DEAD = Letter(Reason.EXHAUSTED, "s", b"\xff", "h")
 HISTORY = [
     submitted(),
     started(crashes=1),
+    progressed(),
+    heartbeat(),
+    commented(),
+    flagged(),
     failed(),
     started(2, 20.0),
     failed(2, 30.5),
@@ -80,6 +84,7 @@ async def test_any_order_and_repetition_gives_the_rows_of_the_core(ledger, engin
         await ledger.project(project(shuffled[at : at + 3]), "b", at)
     assert await rows_of(engine) == project(HISTORY).rows
     assert await count(engine, attempts) == 3
+    assert await count(engine, comments) == 2
 
 
 async def test_a_state_that_is_seen_late_does_not_go_back(ledger, engine):

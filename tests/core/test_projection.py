@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from natsume.core.projection import fitted, merge, project
 from natsume.model import limits
-from natsume.model.record import Child, Failure, Letter
+from natsume.model.record import Child, Failure, Letter, Progress
 from natsume.model.task import ENDED, Reason, State
-from recorded import done, failed, settled, started, submitted
+from recorded import commented, done, failed, flagged, heartbeat, progressed, settled, started, submitted
 
 encode = msgspec.json.encode
 
@@ -87,6 +87,46 @@ def test_unknown_kinds_change_nothing():
     assert (changes.rows, changes.attempts, changes.unread) == ([], [], [])
 
 
+def test_what_a_running_task_says_of_itself():
+    row = only(started(), progressed(done=1.0), progressed(at=13.0, done=3.0), heartbeat(at=23.0))
+    assert (row.state, row.heartbeat_at, row.worker) == (State.RUNNING, 23.0, "w")
+    assert (row.progress_done, row.progress_total, row.progress_message) == (3.0, 4.0, "half")
+
+
+def test_the_end_holds_the_last_progress():
+    row = only(progressed(done=3.0), done(progress=Progress(4.0, 4.0)))
+    assert (row.progress_done, row.progress_total, row.progress_message) == (4.0, 4.0, "half")
+
+
+def test_progress_of_an_attempt_that_has_failed_says_nothing_of_the_state():
+    assert only(failed(at=12.0), progressed(at=14.0)).state is State.WAITING
+
+
+def test_a_cancelled_task_is_flagged_and_says_why():
+    end = done(state=State.CANCELLED, failure=Failure("Cancelled", "by ada"), flagged=True, comment="stopped")
+    for records in ([flagged(), started(), end], [end, started(), flagged()]):
+        changes = project(records)
+        (row,) = changes.rows
+        assert (row.state, row.cancel_requested, row.actor, row.heartbeat_at) == (State.CANCELLED, True, "g:A", 91.0)
+        assert {(one.author, one.text) for one in changes.comments} == {
+            ("ada", "cancelled: too slow"),
+            ("g:A", "stopped"),
+        }
+
+
+def test_a_flag_alone_is_no_sign_of_life():
+    row = only(flagged())
+    assert (row.state, row.cancel_requested, row.heartbeat_at) == (State.ENQUEUED, True, 0.0)
+    assert only(flagged(), submitted()).state is State.ENQUEUED
+    assert only(flagged(), submitted()).actor == "g:A"
+
+
+def test_each_comment_is_kept_once():
+    changes = project([commented(), commented(), commented("l")])
+    assert [(one.key, one.text) for one in changes.comments] == [("k", "look at this"), ("l", "look at this")]
+    assert changes.rows == []
+
+
 def test_a_long_name_is_kept_by_a_hash_and_stays_itself():
     long, other = "a" * 600, "a" * 599 + "b"
     assert len({fitted(long), fitted(other), fitted("a")}) == 3
@@ -102,6 +142,11 @@ def histories(draw):
         for _ in range(draw(st.integers(0, 2))):
             at += draw(st.sampled_from([0.2, 5.0]))
             records.append(started(attempt, at, ended=draw(st.booleans()), crashes=draw(st.integers(0, 2))))
+        for say in draw(st.lists(st.sampled_from([progressed, heartbeat]), max_size=3)):
+            at += 0.5
+            records.append(say(attempt, at))
+        if draw(st.booleans()):
+            records.append(flagged())
         if draw(st.booleans()):
             at += 1.0
             records.append(failed(attempt, at))

@@ -5,26 +5,24 @@ the attempts in their order, in an attempt its failure above its starts, and of 
 is commutative, associative and idempotent: a record seen twice changes nothing, and no state goes back.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, overload
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
+from natsume.core import told
 from natsume.core.join import Join
 from natsume.core.reaction import joins_of
+from natsume.core.said import Said, checked, fitted, moment, step
 from natsume.model import codec, limits, subject
-from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Row
+from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Comment, Row
 from natsume.model.record import Child, Done, Failed, Settled, Started, Submitted
 from natsume.model.task import State
 
 _END: Final = 1 << 62
 _SETTLED: Final = _END - 1
 """Only what has ended is settled; what its end says of it stands above."""
-_TENTHS: Final = 10
-_TENTHS_MAX: Final = (1 << 36) - 1
-_ATTEMPT_MAX: Final = (1 << 24) - 1
 _TOKENS: Final = 4
 
 _done = msgspec.json.Decoder(Done)
@@ -41,6 +39,7 @@ class Changes(msgspec.Struct, frozen=True):
     attempts: list[Attempt]
     unread: list[int]
     joins: list[Join] = []
+    comments: list[Comment] = []
 
 
 def project(records: Sequence[tuple[str, bytes]]) -> Changes:
@@ -48,6 +47,7 @@ def project(records: Sequence[tuple[str, bytes]]) -> Changes:
     rows: dict[str, Row] = {}
     attempts: dict[tuple[str, int], Attempt] = {}
     joins: dict[str, Join] = {}
+    comments: dict[tuple[str, str], Comment] = {}
     unread = []
     for place, (name, body) in enumerate(records):
         tokens = name.split(".")
@@ -55,18 +55,19 @@ def project(records: Sequence[tuple[str, bytes]]) -> Changes:
         if read is None:
             continue
         try:
-            said, failed, opened = read(tokens[3], body)
+            said = read(tokens[3], body)
         except (msgspec.MsgspecError, ValueError, LookupError, RecursionError):
             unread.append(place)
             continue
-        for row in said:
+        for row in said.rows:
             known = rows.get(row.id)
             rows[row.id] = row if known is None else merge(known, row)
-        if failed is not None:
+        if (failed := said.attempt) is not None:
             key = (failed.task_id, failed.attempt)
             attempts[key] = max(attempts.get(key, failed), failed, key=lambda one: one.failed_at)
-        joins.update((join.id, join) for join in opened)
-    return Changes(list(rows.values()), list(attempts.values()), unread, list(joins.values()))
+        joins.update((join.id, join) for join in said.joins)
+        comments.update(((one.task_id, one.key), one) for one in said.comments)
+    return Changes(list(rows.values()), list(attempts.values()), unread, list(joins.values()), list(comments.values()))
 
 
 def merge(one: Row, other: Row) -> Row:
@@ -84,21 +85,12 @@ def merge(one: Row, other: Row) -> Row:
     return replace(high, **changed)
 
 
-def step(attempt: int, at: float, *, failed: bool = False, ended: bool = False) -> int:
-    """Where a fact about an unfinished task stands among the others: attempt, its failure, time, its interruption."""
-    tenths = min(max(int(at * _TENTHS), 0), _TENTHS_MAX)
-    return min(attempt, _ATTEMPT_MAX) << 38 | failed << 37 | tenths << 1 | ended
-
-
-Said = tuple[Iterable[Row], Attempt | None, Sequence[Join]]
-
-
 def _of_submitted(task_id: str, body: bytes) -> Said:
-    record = _checked(_submitted.decode(body), task_id)
+    record = checked(_submitted.decode(body), task_id)
     lane, actor = subject.parse_ready(record.subject)
     headers = b"NATS/1.0\r\n" + record.headers.encode() + b"\r\n"
     task = codec.decode(lane, actor, record.id, headers, record.body).task
-    at = _time(record.at)
+    at = moment(record.at)
     row = Row(
         record.id,
         step(0, at),
@@ -108,7 +100,7 @@ def _of_submitted(task_id: str, body: bytes) -> Said:
         at,
         lane=str(lane),
         submitted_at=at,
-        due_at=None if record.due is None else _time(record.due),
+        due_at=None if record.due is None else moment(record.due),
         tracked=True,
         owner=fitted(task.owner),
         tenant=fitted(task.tenant),
@@ -121,12 +113,12 @@ def _of_submitted(task_id: str, body: bytes) -> Said:
         labels=_labels(task.labels),
         **_message(record.subject, record.headers, record.body),
     )
-    return [row], None, ()
+    return Said([row])
 
 
 def _of_started(task_id: str, body: bytes) -> Said:
-    record = _checked(_started.decode(body), task_id)
-    at = _time(record.at)
+    record = checked(_started.decode(body), task_id)
+    at = moment(record.at)
     row = Row(
         record.id,
         step(record.attempt, at, ended=record.ended),
@@ -139,12 +131,12 @@ def _of_started(task_id: str, body: bytes) -> Said:
         crashes=record.crashes,
         worker=fitted(record.worker),
     )
-    return [row], None, ()
+    return Said([row])
 
 
 def _of_failed(task_id: str, body: bytes) -> Said:
-    record = _checked(_failed.decode(body), task_id)
-    at, started_at, next_at = _time(record.failed_at), _time(record.started_at), _time(record.next_at)
+    record = checked(_failed.decode(body), task_id)
+    at, started_at, next_at = moment(record.failed_at), moment(record.started_at), moment(record.next_at)
     row = Row(
         record.id,
         step(record.attempt, at, failed=True),
@@ -170,16 +162,16 @@ def _of_failed(task_id: str, body: bytes) -> Said:
         at,
         next_at,
     )
-    return [row], attempt, ()
+    return Said([row], attempt)
 
 
 def _of_done(task_id: str, body: bytes) -> Said:
-    record = _checked(_done.decode(body), task_id)
+    record = checked(_done.decode(body), task_id)
     if record.state not in _ENDS:
         raise ValueError(f"{record.state} is no end")
     failure, letter = record.failure, record.letter
-    started_at, finished_at = _time(record.started_at), _time(record.finished_at)
-    submitted_at = None if record.submitted_at is None else _time(record.submitted_at)
+    started_at, finished_at = moment(record.started_at), moment(record.finished_at)
+    submitted_at = None if record.submitted_at is None else moment(record.submitted_at)
     result = bytes(record.result).decode()
     row = Row(
         record.id,
@@ -198,6 +190,7 @@ def _of_done(task_id: str, body: bytes) -> Said:
         crashes=record.crashes,
         tracked=record.tracked,
         discarded=record.discarded,
+        cancel_requested=record.flagged,
         owner=fitted(record.owner),
         tenant=fitted(record.tenant),
         parent=_reference(record.parent),
@@ -212,6 +205,7 @@ def _of_done(task_id: str, body: bytes) -> Said:
         error_message=failure.message if failure else None,
         reason=str(letter.reason) if letter else None,
         replay_of=_reference(record.replay_of),
+        **told.progress_of(record.progress),
         **(_message(letter.subject, letter.headers, letter.body) if letter else {}),
     )
     attempt = failure and Attempt(
@@ -225,12 +219,15 @@ def _of_done(task_id: str, body: bytes) -> Said:
         finished_at,
     )
     rows = [row, *(_of_child(record, child) for child in record.children)] if record.children else [row]
-    return rows, attempt, joins_of(record) if record.groups else ()
+    comments = (
+        [Comment(record.id, "cancelled", finished_at, fitted(record.actor), record.comment)] if record.comment else ()
+    )
+    return Said(rows, attempt, joins_of(record) if record.groups else (), comments)
 
 
 def _of_child(parent: Done, child: Child) -> Row:
     """A child as its parent's commit tells it: it is to be enqueued by then, or waits for its time."""
-    at = _time(parent.finished_at)
+    at = moment(parent.finished_at)
     return Row(
         child.id,
         step(0, 0),
@@ -240,7 +237,7 @@ def _of_child(parent: Done, child: Child) -> Row:
         at,
         lane=child.lane,
         submitted_at=at,
-        due_at=None if child.at is None else _time(child.at),
+        due_at=None if child.at is None else moment(child.at),
         tracked=child.tracked or parent.owner is not None,
         owner=fitted(parent.owner),
         tenant=fitted(parent.tenant),
@@ -255,8 +252,8 @@ def _of_child(parent: Done, child: Child) -> Row:
 
 
 def _of_settled(task_id: str, body: bytes) -> Said:
-    record = _checked(_settled.decode(body), task_id)
-    at = _time(record.at)
+    record = checked(_settled.decode(body), task_id)
+    at = moment(record.at)
     row = Row(
         record.id,
         _SETTLED,
@@ -270,7 +267,7 @@ def _of_settled(task_id: str, body: bytes) -> Said:
         settled_why=record.why,
         replay=_reference(record.replay),
     )
-    return [row], None, ()
+    return Said([row])
 
 
 _ENDS: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.DROPPED})
@@ -280,36 +277,16 @@ _READERS: Final[dict[str, Callable[[str, bytes], Said]]] = {
     "failed": _of_failed,
     "done": _of_done,
     "settled": _of_settled,
+    "progress": told.of_progress,
+    "heartbeat": told.of_heartbeat,
+    "comment": told.of_comment,
+    "cancel": told.of_cancel,
 }
-
-
-def _checked(record: Any, task_id: str) -> Any:
-    """The record, if it is of the task that its subject names."""
-    if record.id != task_id or len(task_id) > limits.ID_MAX:
-        raise ValueError("the record is not of the task that its subject names")
-    return record
-
-
-def _time(at: float) -> float:
-    """A time that can be written; what lies outside becomes the nearest one."""
-    return min(max(at, 0.0), limits.TIME_END - 1)
 
 
 def _reference(task_id: str | None) -> str | None:
     """Another task's id, unless no task can have it."""
     return task_id if task_id is None or len(task_id) <= limits.ID_MAX else None
-
-
-@overload
-def fitted(name: str) -> str: ...
-@overload
-def fitted(name: str | None) -> str | None: ...
-def fitted(name: str | None) -> str | None:
-    """A name as the ledger keeps it, and as it is to be asked for: of a long one its beginning and a hash."""
-    if name is None or len(name) <= limits.LEDGER_NAME_MAX:
-        return name
-    mark = "~" + hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
-    return name[: limits.LEDGER_NAME_MAX - len(mark)] + mark
 
 
 def _labels(labels: dict[str, str] | None) -> str | None:

@@ -17,6 +17,7 @@ LARGEST: Final = (
     "crashes",
     "tracked",
     "discarded",
+    "cancel_requested",
 )
 
 
@@ -44,6 +45,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     crashes: int = 0
     tracked: bool = False
     discarded: bool = False
+    cancel_requested: bool = False
     owner: str | None = None
     tenant: str | None = None
     parent: str | None = None
@@ -67,6 +69,9 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     settled_by: str | None = None
     settled_why: str | None = None
     replay: str | None = None
+    progress_done: float | None = None
+    progress_total: float | None = None
+    progress_message: str | None = None
 
 
 LATEST: Final = tuple(
@@ -86,6 +91,16 @@ class Epoch(msgspec.Struct, frozen=True):
 
     number: int
     restored: bool
+
+
+class Comment(msgspec.Struct, frozen=True):
+    """What somebody said of a task; of these there is at most one per task and key."""
+
+    task_id: str
+    key: str
+    at: float
+    author: str
+    text: str
 
 
 class Attempt(msgspec.Struct, frozen=True):

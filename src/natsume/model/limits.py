@@ -140,6 +140,9 @@ TOLD_TTL_S: Final = 7 * 86_400.0
 COMMENT_MAX: Final = 4 * 1024
 """A comment, or a progress's message, in characters; a task's longer one is cut."""
 
+COMMENT_KEY_MAX: Final = 64
+"""What tells one comment on a task from others."""
+
 COMMENTS_MAX: Final = 1000
 """Comments that one run of a task may make; the next fails it."""
 

@@ -14,7 +14,7 @@ from natsume.adapters.sql.migrating import require
 from natsume.adapters.sql.schema import attempts, comments, epochs, joins, tasks
 from natsume.core.join import Join
 from natsume.core.projection import Changes
-from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Row
+from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Comment, Row
 from natsume.model.record import child_id
 from natsume.model.task import ENDED, State
 
@@ -32,6 +32,7 @@ class SqlLedger:
         self._rows = _merging(engine, tasks)
         self._attempts = _unless_there(engine, attempts)
         self._joins = _unless_there(engine, joins)
+        self._comments = _unless_there(engine, comments)
 
     async def prepare(self) -> None:
         """Make sure that the schema is this version's."""
@@ -42,6 +43,7 @@ class SqlLedger:
         # In the order of the keys, so that conductors wait for each other and do not lock crosswise.
         rows = [_values(row) for row in sorted(changes.rows, key=lambda row: row.id)]
         failed = [_attempt(one) for one in sorted(changes.attempts, key=lambda one: (one.task_id, one.attempt))]
+        said = [_comment(one) for one in sorted(changes.comments, key=lambda one: (one.task_id, one.key))]
         opened = [_join(one) for one in sorted(changes.joins, key=lambda one: one.id)]
         async with transaction(self._engine) as connection:
             epoch = await self._epoch(connection, broker)
@@ -50,6 +52,8 @@ class SqlLedger:
                     await connection.execute(statement, [one | {"epoch": epoch} for one in values])
             if failed:
                 await connection.execute(self._attempts, failed)
+            if said:
+                await connection.execute(self._comments, said)
             farther = update(epochs).where(epochs.c.broker == broker, epochs.c.sequence < sequence)
             await connection.execute(farther.values(sequence=sequence))
 
@@ -156,6 +160,10 @@ def _attempt(one: Attempt) -> dict[str, Any]:
         "failed_at": _moment(one.failed_at),
         "next_at": None if one.next_at is None else _moment(one.next_at),
     }
+
+
+def _comment(one: Comment) -> dict[str, Any]:
+    return {"task_id": one.task_id, "key": one.key, "at": _moment(one.at), "author": one.author, "text": one.text}
 
 
 def _join(join: Join) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from natsume.adapters.sql.engine import transaction
 from natsume.adapters.sql.schema import attempts, tasks
-from natsume.core.projection import fitted
+from natsume.core.said import fitted
 from natsume.model.ledger import Account, Attempt, Filter, Place, Row
 from natsume.model.task import State
 
