@@ -8,8 +8,10 @@ import pytest
 
 from natsume import BaseTask, Priority
 from natsume.adapters.nats import strikes as adapter
+from natsume.adapters.nats.kept import KvKept
 from natsume.cli.main import main
 from natsume.compose import conducting
+from natsume.model.config import LimitsSet
 from natsume.model.strike import Strike, Strikes
 from natsume.model.task import State
 from natsume.testing import task_done, until
@@ -212,6 +214,18 @@ async def test_who_parks_as_the_strike_ends_does_not_wait(natsume_broker, natsum
     token = await natsume_client.submit(Work(1))
     assert (await task_done(natsume_client, token)).state is State.COMPLETED
     assert parked[0] == "strike:t:Work"
+
+
+async def test_strikes_and_limits_are_of_what_outlives_the_broker(natsume_broker):
+    await natsume_broker.strikes.put(Strikes((Strike("t:Work", "ada", "x", 1.0),)), 0)
+    await natsume_broker.limits.put(LimitsSet(changed={"rate:job:7": 1.0}), 0)
+    kept = KvKept(natsume_broker.publisher, natsume_broker.config_reader)
+    _, values = await kept.read()
+    assert {"strikes", "limits"} <= values.keys()
+    await natsume_broker.request("$JS.API.STREAM.PURGE.KV_config", b"")
+    await kept.restore(values)
+    assert (await natsume_broker.strikes.read())[0].strikes[0].who == "ada"
+    assert (await natsume_broker.limits.read())[0].changed == {"rate:job:7": 1.0}
 
 
 async def test_what_is_wrong_is_told(natsume_broker, run):

@@ -1,4 +1,4 @@
-"""What of the bucket `config` outlives the broker: the epoch, the tasks file, marks on schedules (port Kept)."""
+"""What of the bucket `config` outlives the broker: the epoch, what operators set, marks on schedules (port Kept)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -12,7 +12,7 @@ from natsume.model.subject import kv
 BUCKET: Final = "config"
 _PREFIX: Final = kv(BUCKET, "")
 _EPOCH: Final = kv(BUCKET, "epoch")
-_NAMES: Final = [_EPOCH, kv(BUCKET, "tasks"), kv(BUCKET, "schedule.*")]
+_NAMES: Final = [_EPOCH, *(kv(BUCKET, key) for key in ("tasks", "limits", "strikes", "schedule.*"))]
 _FENCE: Final = b"Nats-Expected-Last-Subject-Sequence: %d\r\n"
 
 
