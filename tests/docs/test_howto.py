@@ -80,6 +80,20 @@ def test_the_tests_pass(package):
     assert "4 passed" in run.stdout
 
 
+async def test_pages_are_fetched_at_their_rate(package):
+    from fetch.rules import limits_of
+    from fetch.tasks import FetchPage, FetchPages
+
+    assert [rule.class_rule().limit for rule in limits_of("a.example")] == [10, 50_000]
+    registry = Registry.of_classes({"fetch:FetchPage": FetchPage, "fetch:FetchPages": FetchPages})
+    with EmbeddedServer() as server:
+        settings = Settings(nats_url=server.url, ack_wait_s=2.0, grace_s=2.0)
+        async with working(settings, registry), connect(settings=settings, registry=registry) as client:
+            tasks = [FetchPage("a.example", 1), FetchPages("a.example", [2, 3]), FetchPage("b.example", 4)]
+            ended = [await client.result(token) for token in await client.submit_many(tasks)]
+    assert ended == [1, 2, 4]
+
+
 async def test_a_late_holder_writes_nothing(package, tmp_path, monkeypatch):
     from stock.db import StockDB
     from stock.tasks import TakeFromStock, TakeTwice

@@ -44,7 +44,9 @@ def wanted(
             share = Share(lock.bucket_key, given, getattr(lock, "n_items", 1))
             shares[share.key] = _together(share, shares.get(share.key), lock)
         elif isinstance(given, ConcurrencyRule):
-            wants[lock.bucket_key, lock.mode] = msgspec.structs.replace(lock.want, permits=given.limit)
+            own = lock.want
+            varies = own.varies or own.permits != given.limit
+            wants[own.key, own.mode] = msgspec.structs.replace(own, permits=given.limit, varies=varies)
         elif not isinstance(lock, BaseLimiter):
             wants[lock.bucket_key, lock.mode] = lock.want
     if len(shares) > limits.RATES_MAX:
