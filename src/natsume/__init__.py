@@ -3,10 +3,12 @@
 from typing import Any
 
 from natsume.base_task import BaseTask, PeriodicBaseTask, PeriodicVoAwareBaseTask
+from natsume.control import Stop, TaskControl
 from natsume.depends import CallbackSpawner, DBDepends, Depends, NoTransaction, provide
 from natsume.enums import CatchUp, Overlap, Priority, Size
 from natsume.exceptions import (
     ArgumentsError,
+    CancelHonoured,
     DuplicateTask,
     NatsumeError,
     Snooze,
@@ -38,6 +40,7 @@ __all__ = [
     "BaseLock",
     "BaseTask",
     "CallbackSpawner",
+    "CancelHonoured",
     "CatchUp",
     "ConcurrencyLimiter",
     "CronSchedule",
@@ -66,6 +69,8 @@ __all__ = [
     "SharedRWLock",
     "Size",
     "Snooze",
+    "Stop",
+    "TaskControl",
     "TaskInfo",
     "TaskRetryRequestedError",
     "TaskScheduleBase",

@@ -66,7 +66,7 @@ def test_the_actors_can_be_actors(package):
 def test_the_tests_pass(package):
     (package / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
     names = [name for name in os.listdir(package) if name.startswith("test_")]
-    assert len(names) == 2
+    assert len(names) == 3
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *names],
         cwd=package,
@@ -77,7 +77,7 @@ def test_the_tests_pass(package):
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "4 passed" in run.stdout
+    assert "6 passed" in run.stdout
 
 
 async def test_pages_are_fetched_at_their_rate(package):

@@ -20,7 +20,7 @@ COMMANDS: Final[dict[str, str]] = {
     "migrate": "Create or upgrade the ledger's tables.",
     "submit": "Submit a task and print its token.",
     "call": "Run an actor here and now, in this process.",
-    "tasks": "Show what is known of a task.",
+    "tasks": "Show what is known of a task, wait for its end, comment or cancel it.",
     "dead": "List, show, replay, edit and discard dead letters.",
     "joins": "List joins, and what they wait for.",
     "locks": "List locks, show who waits for one, release one by hand.",

@@ -6,26 +6,34 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from natsume.cli.following import Follower, await_end, cancel, comment, said
 from natsume.cli.session import group_app, session_of
 from natsume.cli.table import AsJsonObject, show_one
 from natsume.exceptions import UnknownTask
 from natsume.model.codec import timestamp
-from natsume.model.record import Failed, Failure, Released
+from natsume.model.record import Failed, Failure, Progress, Released
 from natsume.model.status import Status
 from natsume.model.strike import Strike, is_strike_name
 from natsume.model.subject import is_id
 from natsume.settings import Settings
 
-app = group_app("Show what is known of a task.")
+app = group_app("Show what is known of a task, wait for its end, comment or cancel it.")
+app.command("await")(await_end)
+app.command()(cancel)
+app.command()(comment)
 
 
 @app.command()
 def show(
     context: typer.Context,
     token: Annotated[str, typer.Argument(metavar="ID", help="The token that `submit` gave.")],
+    follow: Annotated[bool, typer.Option("--follow", help="Tell what changes, until it has ended.")] = False,
     as_json: AsJsonObject = False,
 ) -> None:
     """Show the state of a task, its attempts, failures and result."""
+    if follow:
+        asyncio.run(Follower(row_of if as_json else None).run(session_of(context).settings, token))
+        return
     status, strike = asyncio.run(_status(session_of(context).settings, token))
     show_one(row_of(status, strike), as_json)
 
@@ -57,6 +65,10 @@ def row_of(status: Status, strike: Strike | None = None) -> dict[str, Any]:
         "result": msgspec.json.decode(done.result) if done else None,
         "failures": [*map(_failed, status.failures), *_last_failure(status)],
         "released": [_released(record) for record in status.released],
+        "progress": _progress(status.progress),
+        "heartbeat_at": moment(status.heartbeat_at),
+        "cancel": _flag(status),
+        "comments": [said(one) for one in status.comments],
     }
 
 
@@ -71,6 +83,17 @@ def _failed(record: Failed) -> dict[str, Any]:
 
 def _released(record: Released) -> dict[str, Any]:
     return {"lock": record.name, "at": moment(record.at), "who": record.who, "why": record.why}
+
+
+def _progress(progress: Progress | None) -> dict[str, Any] | None:
+    return None if progress is None else msgspec.to_builtins(progress)
+
+
+def _flag(status: Status) -> dict[str, Any] | None:
+    flag, answer = status.flag, status.done.comment if status.done else ""
+    if flag is None:
+        return None
+    return {"who": flag.who, "at": moment(flag.at), "why": flag.why, "cascade": flag.cascade, "answer": answer}
 
 
 def _last_failure(status: Status) -> list[dict[str, Any]]:
