@@ -53,14 +53,18 @@ class BaseTask:
         labels: Mapping[str, str] | None = None,
         *,
         now: bool = False,
+        session: Any = None,
     ) -> str:
         """Submit this task with the bound client and return its id.
 
-        Inside `execute` it becomes visible with the parent's commit, or at once with `now=True`.
+        Inside `execute` it becomes visible with the parent's commit, or at once with `now=True`. In a service it may
+        take a `session` of SQLAlchemy, and is then submitted once that one's transaction has committed.
         """
         if at_time is not None and at_time.utcoffset() is None:
             raise UsageError(f"{type(self).__name__}.schedule: at_time {at_time} has no time zone; add tzinfo=UTC")
-        return await current().schedule(self, at=at_time, labels=labels, now=now)
+        if session is None:
+            return await current().schedule(self, at=at_time, labels=labels, now=now)
+        return await current().schedule(self, at=at_time, labels=labels, now=now, session=session)
 
     def serialize(self) -> tuple[Any, ...]:
         """The values of the fields, in their order."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from datetime import datetime
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from natsume.exceptions import Unbound
 from natsume.model.lock import Want
@@ -13,8 +13,16 @@ from natsume.model.lock import Want
 class Scheduler(Protocol):
     """Whatever takes a task and returns the id under which it will run."""
 
-    async def schedule(self, task: object, *, at: datetime | None, labels: Mapping[str, str] | None, now: bool) -> str:
-        """Take the task over; return its id."""
+    async def schedule(
+        self,
+        task: object,
+        *,
+        at: datetime | None,
+        labels: Mapping[str, str] | None,
+        now: bool,
+        session: Any = None,
+    ) -> str:
+        """Take the task over, with the commit of a `session` where one is given; return its id."""
 
 
 class Locker(Protocol):

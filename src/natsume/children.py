@@ -49,8 +49,18 @@ class Children:
         # A group's indices are in a row, and chunks in their order, also where a task gathers several calls.
         self._turn = asyncio.Lock()
 
-    async def schedule(self, task: object, *, at: datetime | None, labels: Mapping[str, str] | None, now: bool) -> str:
+    async def schedule(
+        self,
+        task: object,
+        *,
+        at: datetime | None,
+        labels: Mapping[str, str] | None,
+        now: bool,
+        session: object = None,
+    ) -> str:
         """Take a child; it becomes visible with the parent's commit, or at once with `now`."""
+        if session is not None:
+            raise UsageError("inside execute() children follow from the task's commit: leave out session=")
         async with self._turn, self._whole_or_not():
             child = self._child(task, at, labels)
             if not now:

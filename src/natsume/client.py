@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -26,9 +26,13 @@ from natsume.ports import Chunks, Claims, EventSink, Inquiries, Letters, Outgoin
 from natsume.publishing import event_of
 from natsume.registry import Registry
 from natsume.replaying import DeadLetters, user
+from natsume.sending import Sending
 from natsume.submission import due_at, message_of
 from natsume.tracking import track as write_submitted
 from natsume.unique import Uniqueness
+
+if TYPE_CHECKING:
+    from natsume.outbox import AnySession
 
 _GROUP: Final = "natsume:Group"
 _GROUP_LANE: Final = Lane(Priority.NORMAL, Size.SMALL)
@@ -50,6 +54,7 @@ class Client:
         claims: Claims,
         letters: Letters,
         cancelling: Cancelling,
+        sending: Sending,
     ) -> None:
         self._outgoing = outgoing
         self._inquiries = inquiries
@@ -63,6 +68,7 @@ class Client:
         self.letters = DeadLetters(letters, inquiries, outgoing, lambda: self.registry, now)
         self._uniqueness = Uniqueness(claims, inquiries, outgoing)
         self._cancelling = cancelling
+        self.sending = sending
 
     async def __aenter__(self) -> "Client":
         return self
@@ -94,8 +100,12 @@ class Client:
         track: bool | None = None,
         unique: Unique | None = None,
         on_duplicate: Literal["return", "raise"] = "return",
+        session: "AnySession | None" = None,
     ) -> str:
         """Submit a task, now, `at` a time or after a `delay`; returns its token, which is its id.
+
+        With a `session` of SQLAlchemy it is written into the outbox of that database, in its transaction, and is
+        submitted by a relay once that has committed.
 
         The broker has stored it when this returns. Raises ArgumentsError before anything is sent, and
         NotAcknowledged if the broker did not answer within 30 s: then the task may or may not be stored,
@@ -110,6 +120,12 @@ class Client:
         tracked = track if track is not None else bool(owner) or actor.dlq_eligible
         due = due_at(now, at, delay)
         unique = unique or actor.unique
+        if session is not None:
+            from natsume.outbox import enqueue  # noqa: PLC0415 - SQLAlchemy, for those who use it
+
+            taken = None if unique is None else Place(key_of(message, unique), unique.period_s)
+            await enqueue(session, replace(message, tracked=True), due, taken, now, self.sending.nudge)
+            return message.id
         if unique is not None:
             place = Place(key_of(message, unique), unique.period_s)
             message, holder = await self._uniqueness.claim(message, due, place, now, repeated=unique.by == "id")
@@ -206,10 +222,18 @@ class Client:
         await self._insist(lambda again: self._events.publish(message, resent=again))
         return message.id
 
-    async def schedule(self, task: object, *, at: datetime | None, labels: Mapping[str, str] | None, now: bool) -> str:
+    async def schedule(
+        self,
+        task: object,
+        *,
+        at: datetime | None,
+        labels: Mapping[str, str] | None,
+        now: bool,
+        session: "AnySession | None" = None,
+    ) -> str:
         """What `task.schedule()` does where this client is bound."""
         del now  # outside a task there is no commit to wait for
-        return await self.submit(task, at=at, labels=labels)
+        return await self.submit(task, at=at, labels=labels, session=session)
 
     async def status(self, token: str) -> Status:
         """What is known of a task; raises UnknownTask."""

@@ -12,6 +12,7 @@ from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.events import ActorEvents, StreamEvents
 from natsume.adapters.nats.feed import RecordFeed
 from natsume.adapters.nats.lifeline import NatsLifeline
+from natsume.adapters.nats.outlet import StreamOutlet
 from natsume.adapters.nats.records_feed import LedgerFeed
 from natsume.adapters.nats.topology import ensure
 from natsume.agenda import agenda
@@ -37,6 +38,7 @@ from natsume.runtime.strikes import Standing
 from natsume.runtime.sweeper import Sweeper
 from natsume.runtime.waker import Waker
 from natsume.runtime.worker import Worker
+from natsume.sending import Sending
 from natsume.settings import Settings
 from natsume.unique import Uniqueness
 
@@ -113,6 +115,11 @@ def client_of(broker: Broker, settings: Settings, registry: Registry | None = No
         broker.claims,
         broker.letters,
         cancelling_of(broker, "client"),
+        Sending(
+            broker.outgoing,
+            claiming_of(broker, settings.worker).submit,
+            StreamOutlet(broker.wire, broker.old_records, broker.stream_info),
+        ),
     )
 
 

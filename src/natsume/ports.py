@@ -3,7 +3,9 @@
 Every method may raise BrokerError: then nothing is known of its effect.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import msgspec
@@ -559,6 +561,30 @@ class Kept(Protocol):
 
     async def restore(self, values: Mapping[str, bytes]) -> None:
         """Store those that are not there."""
+        ...
+
+
+class Outlet(Protocol):
+    """The broker as the relay of an outbox sees it."""
+
+    async def broker(self) -> str:
+        """The name of the broker that is there now: another name is another, empty, one."""
+        ...
+
+    async def end(self) -> int:
+        """The sequence of the last record that is stored."""
+        ...
+
+    async def settled(self) -> int:
+        """The sequence up to which the reactor and the ledger have acknowledged everything."""
+        ...
+
+    def nudge(self) -> None:
+        """Tell all relays to look."""
+        ...
+
+    def nudged(self, event: asyncio.Event) -> AbstractContextManager[None]:
+        """Set the event whenever relays are told to look."""
         ...
 
 

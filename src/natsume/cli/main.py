@@ -17,6 +17,7 @@ COMMANDS: Final[dict[str, str]] = {
     "dev": "Run everything on this machine: a broker, a conductor, a worker of each size.",
     "worker": "Run tasks of one size.",
     "conductor": "Turn commits into children and callbacks.",
+    "relay": "Publish what services committed into their outboxes.",
     "migrate": "Create or upgrade the ledger's tables.",
     "submit": "Submit a task and print its token.",
     "call": "Run an actor here and now, in this process.",

@@ -98,6 +98,12 @@ RESTORE_PAGE: Final = 500
 RESTORE_CLAIM_S: Final = 10.0
 """How long a restorer that is not heard of keeps others from going on with its work."""
 
+RELAY_BATCH: Final = 200
+"""Rows of an outbox that a relay publishes at once."""
+
+RELAY_CLAIM_S: Final = 5.0
+"""How long they are its own; a relay that died leaves them to others then."""
+
 LOOK_UP_MAX: Final = 64
 """Tasks looked up in the records in one request."""
 
