@@ -22,7 +22,7 @@ from .lock_installation import LockInstallation, backwards
 from .proxy import Proxy
 
 KINDS = ("mutex", "mutex", "writer", "reader", "reader", "permit")
-STOPPED_S = 4.0
+STOPPED_S = 7.0
 AT_ONCE = 30
 
 
