@@ -3,8 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-# None; no responders, as in an election or at a start; JetStream not available now; another publish in flight.
-_TRANSIENT: Final = frozenset({0, 503, 10008, 10164})
+# None; no responders, as in an election or at a start; JetStream not available now; another publish in flight;
+# a sealed stream, which is about to be recreated.
+_TRANSIENT: Final = frozenset({0, 503, 10008, 10109, 10164})
 _SNOOZE_MAX_S: Final = 100 * 365 * 86_400.0
 
 

@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, str]] = {
     "actors": "List the actors of this installation, or check them.",
     "config": "Check, apply and show the tasks file: schedules, retries and limits per task and VO.",
     "schedules": "List, pause, trigger and make up what ticks.",
+    "restore": "Rebuild a lost broker from the ledger, or recreate one on purpose.",
     "topology": "Create, compare and show the broker's streams and consumers.",
     "doctor": "Find out what is wrong, and what to do about it.",
 }

@@ -64,7 +64,7 @@ class StreamInquiries:
             _of(found, "started", Started),
             _of(found, "failed", Failed),
             done[0] if done else None,
-            max(filter(None, map(_waits, waiting)), key=lambda one: one.task.hop, default=None),
+            max(filter(None, map(waits_of, waiting)), key=lambda one: one.task.hop, default=None),
             _of(found, "released", Released),
             status.Said(
                 next(iter(_of(found, "progress", Progressed)), None),
@@ -136,7 +136,7 @@ class StreamInquiries:
             self._wire.unlisten(route)
 
 
-def _waits(stored: Stored) -> status.Waits | None:
+def waits_of(stored: Stored) -> status.Waits | None:
     """What a schedule of a task tells of it, as it was written; None of one that leads to no lane."""
     task, given = task_of(stored), stored.headers
     if task is None:

@@ -72,6 +72,15 @@ class SqlEpochs:
             done = update(epochs).where(epochs.c.number == number, epochs.c.restored_at.is_(None))
             await connection.execute(done.values(restored_at=datetime.now(UTC)))
 
+    async def renounce(self, broker: str) -> None:
+        """Know this broker no more, so that whatever is found under its name is rebuilt."""
+        this = epochs.c.broker == broker
+        async with transaction(self._engine) as connection:
+            number = (await connection.execute(select(epochs.c.number).where(this))).scalar()
+            if number is not None:
+                gone = f"{broker[:48]} until {number}"
+                await connection.execute(update(epochs).where(this).values(broker=gone))
+
     async def configuration(self) -> dict[str, bytes]:
         """What was kept of the bucket `config`, by key."""
         async with transaction(self._engine) as connection:
