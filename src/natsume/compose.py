@@ -187,7 +187,7 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
     Actors come from the installed entry points where no `registry` is given.
     """
     from natsume.adapters.sql.ledger import SqlLedger  # noqa: PLC0415 - workers and `--help` do without SQLAlchemy
-    from natsume.restoration import restorer_of  # noqa: PLC0415
+    from natsume.restoration import resender_of, restorer_of  # noqa: PLC0415
 
     registry = registry or Registry.load(settings.prefixes)
     async with (
@@ -218,7 +218,7 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
             settings.worker,
         )
         reconciler = reconciler_of(broker, settings, registry)
-        restorer = restorer_of(broker, engine, settings, registry)
+        restorer, resender = restorer_of(broker, engine, settings, registry), resender_of(broker, engine)
         broker.wire.on_restored += [restorer.doubt, reconciler.doubt]
 
         def configure(applied: Applied | Unreadable | None) -> None:
@@ -239,7 +239,7 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
         canceller = Canceller(broker.flags, cancelling)
         sweeper = Sweeper(broker.old_chunks, broker.inquiries, broker.now)
         runs = (sweeper.run, reactor.run, dispatcher.run, reconcile, waker.run, projector.run, pruner.run)
-        duties = [asyncio.create_task(_keep(duty)) for duty in (restorer.run, canceller.run, *runs)]
+        duties = [asyncio.create_task(_keep(duty)) for duty in (restorer.run, resender.run, canceller.run, *runs)]
         try:
             yield
         finally:

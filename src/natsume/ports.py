@@ -18,7 +18,7 @@ from natsume.core.projection import Changes
 from natsume.core.settling import DeadLetter
 from natsume.model.claim import Claim
 from natsume.model.event import Envelope
-from natsume.model.ledger import Epoch, Remnant
+from natsume.model.ledger import Epoch, Remnant, Row
 from natsume.model.lock import Blocked, Holding, Want
 from natsume.model.record import (
     Chunk,
@@ -545,6 +545,18 @@ class Remains(Protocol):
 
     def unfinished(self, epoch: int) -> AsyncIterator[list[Remnant]]:
         """Tasks that have not ended, oldest first."""
+        ...
+
+
+class Silence(Protocol):
+    """Tracked tasks of which the ledger knows nothing but that they were submitted; may raise LedgerError."""
+
+    async def silent(self, before: float, count: int) -> list[Row]:
+        """At most `count` that were submitted before this time, and not sent again since."""
+        ...
+
+    async def resent(self, task_ids: Sequence[str]) -> None:
+        """Say that these were sent again."""
         ...
 
 

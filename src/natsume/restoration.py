@@ -1,4 +1,4 @@
-"""Puts a restorer together, for conductors and for `natsume restore`."""
+"""Puts together what brings tasks back: for conductors, and for `natsume restore`."""
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -10,6 +10,7 @@ from natsume.exceptions import BrokerError
 from natsume.model.subject import RECORDS
 from natsume.registry import Registry
 from natsume.runtime.rebuilding import Rebuilding
+from natsume.runtime.resender import Resender
 from natsume.runtime.restorer import Restorer
 from natsume.settings import Settings
 from natsume.startup import run_hooks
@@ -48,6 +49,11 @@ def restorer_of(broker: Broker, engine: AsyncEngine, settings: Settings, registr
         broker.now,
         settings.worker,
     )
+
+
+def resender_of(broker: Broker, engine: AsyncEngine) -> Resender:
+    """A resender of what this ledger knows to have been submitted, and no more."""
+    return Resender(SqlRemains(engine), broker.outgoing, broker.now)
 
 
 def _is_eligible(registry: Registry, name: str) -> bool:

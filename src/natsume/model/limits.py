@@ -104,6 +104,12 @@ RELAY_BATCH: Final = 200
 RELAY_CLAIM_S: Final = 5.0
 """How long they are its own; a relay that died leaves them to others then."""
 
+RESEND_AFTER_S: Final = 60.0
+"""After so long a tracked task of which nothing but its submitted record is known is sent again."""
+
+RESEND_S: Final = 10.0
+"""How often a conductor looks for such tasks."""
+
 LOOK_UP_MAX: Final = 64
 """Tasks looked up in the records in one request."""
 

@@ -1,4 +1,4 @@
-"""What the ledger knows of a broker that was lost (ports Epochs and Remains)."""
+"""What the ledger knows of a broker that was lost (ports Epochs, Remains and Silence)."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -148,6 +148,23 @@ class SqlRemains:
             async for page in self._pages([tasks.c.state == state, tasks.c.epoch < epoch], "enqueued_at"):
                 yield page
 
+    async def silent(self, before: float, count: int) -> list[Row]:
+        """At most `count` that were submitted before this time, and not sent again since."""
+        at = literal(datetime.fromtimestamp(before, UTC), tasks.c.enqueued_at.type)
+        here = [tasks.c.subject.is_not(None), tasks.c.resent_at.is_(None), tasks.c.enqueued_at < at]
+        nothing_else = [tasks.c.attempts == 0, tasks.c.failures == 0, tasks.c.tracked.is_(True)]
+        for state in (State.ENQUEUED, State.WAITING):
+            found = await self._read([tasks.c.state == state, *here, *nothing_else], tasks.c.enqueued_at, count=count)
+            if found:
+                return [one.row for one in found]
+        return []
+
+    async def resent(self, task_ids: Sequence[str]) -> None:
+        """Say that these were sent again."""
+        async with transaction(self._engine) as connection:
+            sent = update(tasks).where(tasks.c.id.in_(task_ids)).values(resent_at=datetime.now(UTC))
+            await connection.execute(sent)
+
     async def _pages(self, wanted: list[ColumnElement[bool]], by: str) -> AsyncIterator[list[Remnant]]:
         """In the order of a time and the id, each page from where the last one ended."""
         column, farther = tasks.c[by], list[ColumnElement[bool]]()
@@ -161,8 +178,10 @@ class SqlRemains:
             if len(found) < limits.RESTORE_PAGE:
                 return
 
-    async def _read(self, wanted: list[ColumnElement[bool]], *order: Any) -> list[Remnant]:
-        statement = select(*_COLUMNS).select_from(_FROM).where(*wanted).order_by(*order).limit(limits.RESTORE_PAGE)
+    async def _read(
+        self, wanted: list[ColumnElement[bool]], *order: Any, count: int = limits.RESTORE_PAGE
+    ) -> list[Remnant]:
+        statement = select(*_COLUMNS).select_from(_FROM).where(*wanted).order_by(*order).limit(count)
         async with transaction(self._engine) as connection:
             return [_remnant(dict(row)) for row in (await connection.execute(statement)).mappings()]
 
