@@ -174,3 +174,14 @@ async def test_pulls_end_with_their_server_and_are_asked_anew(
     side.port.pull(NORMAL, 1)
     await submit(broker, "a")
     await side.has(1)
+
+
+async def test_only_the_first_delivery_of_a_message_may_use_its_places(broker: Broker, side: Side) -> None:
+    task = Task("placed", "g:A", NORMAL, b"{}", hop=1, grants={"share": 5.0})
+    await broker.outgoing.submit(task)
+    side.port.pull(NORMAL, 2)
+    (first,) = await side.has(1)
+    assert (first.grants, first.task.grants) == ({"share": 5.0}, {"share": 5.0})
+    side.port.give_back(first)
+    _, again = await side.has(2)
+    assert (again.grants, again.delivered) == (None, 2)

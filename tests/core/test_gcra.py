@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natsume.core.gcra import Asked, Quota, lateness_s, left_s, reserve, usable_s
+from natsume.core.gcra import Asked, Quota, lateness_s, left_s, reserve, unused, usable_s
 from natsume.model import limits
 from natsume.model.limit_rule import ConcurrencyRule, RateRule, Share
 
@@ -149,6 +149,11 @@ def test_a_worker_uses_less_than_what_the_places_are_wider_by() -> None:
     assert [usable_s(RateRule(1, window_s)) for window_s in (0.1, 1.0, 60.0)] == pytest.approx(
         [0.00375, 0.0375, 0.0375]
     )
+
+
+def test_a_place_that_a_start_may_have_used_is_used_no_more() -> None:
+    places = {"before": NOW - 1, "at it": NOW, "after": NOW + 1}
+    assert unused(places, NOW) == {"after": NOW + 1}
 
 
 def test_a_share_has_a_name_of_its_own() -> None:

@@ -159,9 +159,11 @@ def _use_what_is_void(worker: Worker) -> None:
     worker.carry.lacking = lambda shares, grants, _: [share for share in shares if share.name not in grants]
 
 
-def _use_places_twice(worker: Worker) -> None:
-    worker.carry.unused = lambda grants, _: dict(grants)
-    worker.places = lambda message: message.task.grants  # type: ignore[method-assign]
+def _locks(adapter: type[KvLeases]) -> Callable[[Worker], None]:
+    def spoil(worker: Worker) -> None:
+        worker.locks.adapter = adapter
+
+    return spoil
 
 
 NOTHING: Final = Planted("nothing")
@@ -188,7 +190,10 @@ BUGS: Final = {
         Planted("a suspect does not wait for the notes", None, _settle_at_once),
         Planted("being alone is forgotten", None, _table(_forget_being_alone)),
         Planted("a place that has passed is used", None, _use_what_is_void),
-        Planted("a place is used twice", None, _use_places_twice),
         Planted("a failed copy is dropped, not helped", None, _table(_drop_failed_copy)),
+        Planted("a lease is renewed without a TTL", None, _locks(locks.RenewsWithoutTtl)),
+        Planted("a release ends what stands", None, _locks(locks.ReleasesWhatStands)),
+        Planted("a writer is fenced by its place alone", None, _locks(locks.FencesTheSlotAlone)),
+        Planted("locks are not fenced", None, _locks(locks.FencesNothing)),
     )
 }
