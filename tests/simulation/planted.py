@@ -159,13 +159,6 @@ def _use_what_is_void(worker: Worker) -> None:
     worker.carry.lacking = lambda shares, grants, _: [share for share in shares if share.name not in grants]
 
 
-def _locks(adapter: type[KvLeases]) -> Callable[[Worker], None]:
-    def spoil(worker: Worker) -> None:
-        worker.locks.adapter = adapter
-
-    return spoil
-
-
 NOTHING: Final = Planted("nothing")
 
 BUGS: Final = {
@@ -191,9 +184,5 @@ BUGS: Final = {
         Planted("being alone is forgotten", None, _table(_forget_being_alone)),
         Planted("a place that has passed is used", None, _use_what_is_void),
         Planted("a failed copy is dropped, not helped", None, _table(_drop_failed_copy)),
-        Planted("a lease is renewed without a TTL", None, _locks(locks.RenewsWithoutTtl)),
-        Planted("a release ends what stands", None, _locks(locks.ReleasesWhatStands)),
-        Planted("a writer is fenced by its place alone", None, _locks(locks.FencesTheSlotAlone)),
-        Planted("locks are not fenced", None, _locks(locks.FencesNothing)),
     )
 }
