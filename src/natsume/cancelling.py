@@ -5,6 +5,7 @@ a task that starts in the same moment has one end, this or its own.
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
@@ -13,12 +14,14 @@ from msgspec.structs import replace
 
 from natsume.core import outcome
 from natsume.core.events import Flagged
-from natsume.exceptions import MissingChunk, UnknownTask, UsageError
+from natsume.exceptions import FlagsFull, MissingChunk, UnknownTask, UsageError
 from natsume.insist import insist
 from natsume.model import limits
 from natsume.model.codec import clean
 from natsume.model.record import Commented, Done, Flag
 from natsume.ports import Chunks, Flags, Hop, Inquiries, Records, Waiting
+
+_log = logging.getLogger(__name__)
 
 _PAGE: Final = 64
 _AT_ONCE: Final = 32
@@ -70,12 +73,19 @@ class Cancelling:
         await insist(lambda _: self._records.tell(record))
 
     async def ended(self, records: Sequence[Done]) -> None:
-        """Free the flags of what has ended; first those go on to the descendants that are to end as well."""
+        """Free the flags of what has ended; first those go on to the descendants that are to end as well.
+
+        Where these are too many for now the flag stays, and a later round goes on.
+        """
         flags = await self._flags.read([done.id for done in records])
         for done in records:
             flag = flags.get(done.id)
             if flag is not None and flag.cascade:
-                await self._cascade(done, flag)
+                try:
+                    await self._cascade(done, flag)
+                except FlagsFull as error:
+                    _log.warning("not all descendants of %s are flagged yet: %s", done.id, error)
+                    del flags[done.id]
         await self._flags.free(list(flags))
 
     async def settle(self, flags: Sequence[Flag]) -> None:

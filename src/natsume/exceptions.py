@@ -65,6 +65,10 @@ class NotAcknowledged(BrokerError):
     """A publish got no PubAck before its deadline; whether it was stored is unknown."""
 
 
+class FlagsFull(BrokerError):
+    """As many tasks are flagged to be cancelled as may be."""
+
+
 class MissingChunk(BrokerError):
     """Children that a done record names are not in the stream."""
 

@@ -128,6 +128,19 @@ class Family(BaseTask):
 
 
 @dataclass
+class Sleepers(BaseTask):
+    """Has children that sleep for hours."""
+
+    count: int
+
+    async def execute(self):
+        RAN.append("sleepers")
+        await GO.wait()
+        for _ in range(self.count):
+            await Sleepy().schedule()
+
+
+@dataclass
 class Talking(BaseTask):
     count: int
 
@@ -141,5 +154,5 @@ class Talking(BaseTask):
 
 ACTORS = {
     f"cancel:{actor.__name__}": actor
-    for actor in (Quick, Patient, Deaf, Parent, Interruptible, Failing, Sleepy, Locked, Family, Talking)
+    for actor in (Quick, Patient, Deaf, Parent, Interruptible, Failing, Sleepy, Locked, Family, Sleepers, Talking)
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from natsume.adapters.nats.broker import Broker
@@ -16,7 +17,7 @@ from natsume.settings import Settings
 from natsume.testing import task_done, until
 
 from . import actors
-from .actors import Deaf, Failing, Family, Interruptible, Locked, Parent, Patient, Quick, Sleepy
+from .actors import Deaf, Failing, Family, Interruptible, Locked, Parent, Patient, Quick, Sleepers, Sleepy
 
 LATER_S = 3600.0
 
@@ -235,3 +236,17 @@ async def test_what_is_flagged_while_it_is_parked_ends_once_its_schedule_stands(
     await until(lambda: any(run.flag for run in natsume_worker.watch.runs.values()))
     go_on.set()
     is_cancelled(await task_done(natsume_client, token))
+
+
+async def test_descendants_that_are_too_many_for_now_are_flagged_later_and_hold_up_nobody(
+    natsume_client: Client, natsume_broker: Broker, natsume_worker: object, often: None, natsume_conductor: None
+) -> None:
+    config = (await natsume_broker.stream_info("KV_cancel"))["config"] | {"max_msgs": 2}
+    await natsume_broker.request("$JS.API.STREAM.UPDATE.KV_cancel", msgspec.json.encode(config))
+    token = await natsume_client.submit(Sleepers(5), track=True)
+    await until(lambda: actors.RAN == ["sleepers"])
+    await natsume_client.cancel(token, cascade=True)
+    actors.GO.set()
+    parent = await task_done(natsume_client, token)
+    ended = [await task_done(natsume_client, child.id, within_s=20) for child in parent.children]
+    assert {done.state for done in ended} == {State.CANCELLED}

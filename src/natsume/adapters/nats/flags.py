@@ -16,7 +16,7 @@ from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.publish import ANOTHER_IN_FLIGHT, WRONG_LAST_SEQUENCE, Publisher
 from natsume.adapters.nats.request import Request
 from natsume.adapters.nats.wire import Wire
-from natsume.exceptions import BrokerError
+from natsume.exceptions import BrokerError, FlagsFull
 from natsume.model import limits, subject
 from natsume.model.record import Flag
 from natsume.ports import TakeFlags
@@ -57,7 +57,7 @@ class KvFlags:
                     return (await self.read([flag.id])).get(flag.id) == flag
                 if error.code == _FULL:
                     sentence = f"{limits.FLAGS_MAX} tasks are flagged already; start a conductor, which frees the flags"
-                    raise BrokerError(sentence, _FULL) from None
+                    raise FlagsFull(sentence, _FULL) from None
                 if error.code != ANOTHER_IN_FLIGHT:
                     raise
                 await asyncio.sleep(_UNDECIDED_S)
