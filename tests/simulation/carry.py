@@ -10,7 +10,7 @@ from natsume.core import events as ev
 from natsume.core import gcra
 from natsume.core import phases as at
 from natsume.core.delivery import Delivery, Rules
-from natsume.model.record import Failure
+from natsume.model.record import Failure, Flag
 
 from .laws import Laws, Witness
 from .scenario import SHARE, Actor
@@ -37,6 +37,7 @@ class Run:
         self.leases: dict[str, Lock] = {}
         self.lost_untold = False
         self.lost = False
+        self.flag: Flag | None = None
         self.interrupted = False
         self.noted = False
         self.started_at = 0.0
@@ -195,6 +196,8 @@ class Carry:
             self._laws.interrupted(run.seen)
             run.seen.excused = True
             return ev.Interrupted(run.started_at, now)
+        if run.flag is not None and self._rng.random() < 0.5:
+            return ev.Honoured(run.started_at, now, run.flag, "stopped")
         if actor.kind == "poison":
             raise Killed
         if actor.kind == "snoozing" and self._laws.executions[task.id] <= actor.rounds:
@@ -207,7 +210,7 @@ class Carry:
         return self._returned(run)
 
     def _returned(self, run: Run) -> ev.Event:
-        return ev.Returned(run.started_at, self._world.now, b"null")
+        return ev.Returned(run.started_at, self._world.now, b"null", flagged=run.flag is not None)
 
     def _commit(self, _run: Run, effect: do.Commit) -> ev.Event:
         if self._world.commit(effect.record):
@@ -221,12 +224,12 @@ class Carry:
         self._laws.failed(effect.record)
         return ev.Written()
 
-    def _arm(self, _run: Run, effect: do.Arm) -> ev.Event:
+    def _arm(self, run: Run, effect: do.Arm) -> ev.Event:
         if self._world.arm(effect.task, effect.at):
             self._laws.armed(effect.task.id, effect.task.hop)
-        return ev.Written()
+        return self._flagged_or_written(run)
 
-    def _park(self, _run: Run, effect: do.Park) -> ev.Event:
+    def _park(self, run: Run, effect: do.Park) -> ev.Event:
         key = effect.blocked.want.key
         until = min(effect.until, self._world.now + STRIKE_S) if key == STRIKE else effect.until
         if self._world.park(effect.task, key, until):
@@ -235,7 +238,10 @@ class Carry:
             self._world.wake(key)
         elif self._rng.random() < 0.3:  # it was ended meanwhile
             self._world.unstrike()
-        return ev.Written()
+        return self._flagged_or_written(run)
+
+    def _flagged_or_written(self, run: Run) -> ev.Event:
+        return ev.Written() if run.flag is None else ev.Flagged(self._world.now, run.nonce, run.flag)
 
     def _forward(self, run: Run, effect: do.Forward) -> ev.Event:
         self._world.submit(effect.task, resent=True)

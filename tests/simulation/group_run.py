@@ -141,6 +141,7 @@ class GroupSimulation(Simulation):
 
     draws = staticmethod(group_scenario.draw)
     dangers = group_faults.ALL
+    cancels = False
     worlds, watches, works = GroupWorld, GroupLaws, GroupWorker
     world: GroupWorld
     laws: GroupLaws

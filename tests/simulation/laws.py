@@ -43,6 +43,7 @@ class Witness(msgspec.Struct):
     failed_at_opening: bool
     executed: bool = False
     closed: bool = False
+    flagged: bool = False
     excused: bool = False
 
 
@@ -122,6 +123,11 @@ class Laws:
             self._unmarked[run.id] += 1
         if run.kind == "poison" and self._unmarked[run.id] > 1 + self._excused[run.id]:
             raise LawBroken("poison starts unmarked once", f"{run.id}: {self._unmarked[run.id]} times")
+
+    def heeds(self, run: Witness) -> None:
+        """The actor is about to start, as far as flags are concerned."""
+        if run.flagged:
+            raise LawBroken("what is known to be cancelled does not start", f"{run.nonce} runs {run.id}")
 
     def takes_place(self, run: Witness, place: float) -> None:
         """One of the limiter's tasks starts."""
@@ -233,6 +239,10 @@ class Laws:
 
     def _outcome(self, done: Done, actor: Actor) -> None:
         letter = done.letter.reason if done.letter else None
+        if done.flagged and done.id not in self._world.flags:
+            raise LawBroken("only what is flagged is cancelled", f"{done.id} ended {done.state}")
+        if done.flagged and done.state is State.CANCELLED:
+            return
         if letter is Reason.CRASHED and done.crashes >= CRASHES_MAX:
             return  # each counted crash was checked when it was marked
         if done.state is State.DROPPED and actor.drop_on_shutdown and done.id in self._interrupted:

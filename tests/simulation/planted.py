@@ -159,6 +159,10 @@ def _use_what_is_void(worker: Worker) -> None:
     worker.carry.lacking = lambda shares, grants, _: [share for share in shares if share.name not in grants]
 
 
+def _heed_no_flags(worker: Worker) -> None:
+    worker.heeds_flags = False
+
+
 NOTHING: Final = Planted("nothing")
 
 BUGS: Final = {
@@ -181,6 +185,8 @@ BUGS: Final = {
         Planted("a successor's start is not written", None, _table(_start_successors_unwritten)),
         Planted("what outlives the broker is not noted", None, _note_nothing),
         Planted("a suspect does not wait for the notes", None, _settle_at_once),
+        Planted("a flag is not heeded", None, _heed_no_flags),
+        Planted("a schedule is removed before the commit", Options(commit_before_removal=False)),
         Planted("being alone is forgotten", None, _table(_forget_being_alone)),
         Planted("a place that has passed is used", None, _use_what_is_void),
         Planted("a failed copy is dropped, not helped", None, _table(_drop_failed_copy)),

@@ -9,6 +9,7 @@ from natsume.core import effects as do
 from natsume.model.task import Task
 
 from . import faults, scenario
+from .cancelling import Cancelling
 from .carry import Killed, Run
 from .intake import until
 from .laws import LawBroken, Laws
@@ -36,6 +37,7 @@ class Simulation:
     """One world from its first submission to its silence."""
 
     dangers: tuple[faults.Fault, ...] = faults.ALL
+    cancels = True
     draws, worlds, watches, works = staticmethod(scenario.draw), World, Laws, Worker
 
     def __init__(self, seed: int, planted: Planted, say: Callable[[str], None] | None = None) -> None:
@@ -54,6 +56,7 @@ class Simulation:
         self._tempo = rng.choice(_TEMPI)
         self._faults = rng.sample(self.dangers, rng.randint(1, len(self.dangers)))
         self._fault_rate = rng.choice(_FAULT_RATES)
+        self._cancelling = Cancelling(seed, self.world, self.laws) if self.cancels else None
 
     def run(self) -> None:
         """Play the world; raises LawBroken."""
@@ -100,6 +103,8 @@ class Simulation:
 
     def _turn(self) -> None:
         rng = self.rng
+        if self._cancelling is not None:
+            self._cancelling.turn(self.sent, self.workers)
         chance = rng.random()
         if chance < self._fault_rate:
             rng.choice(self._faults)(self)
@@ -243,6 +248,9 @@ class Simulation:
         raise LawBroken("everything ends", f"{len(self.world.tasks)} tasks, {list(self.world.later)} are left")
 
     def _quiet_round(self) -> bool:
+        if self._cancelling is not None:
+            self._cancelling.round()
+            self._cancelling.end()
         moved = self._schedules()
         for worker in list(self.workers):
             if not worker.connected:

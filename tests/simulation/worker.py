@@ -18,7 +18,8 @@ from natsume.core.attempt import step
 from natsume.core.delivery import Boot, Delivery, Rules, is_doubtful, is_suspect
 from natsume.core.rows import Step
 from natsume.model.lock import Blocked, Want
-from natsume.model.task import Fault, Reason
+from natsume.model.record import Flag
+from natsume.model.task import Fault, Reason, State
 
 from .carry import Carry, Run, brief
 from .intake import Intake
@@ -52,6 +53,8 @@ class Worker(Intake):
         self.extended_at = world.now
         self.laws = laws
         self.table: Table = step
+        self.heeds_flags = True
+        self.known_flags = dict(world.flags)
         self._scenario = scenario
         self._rng = rng
         self._count = 0
@@ -82,7 +85,17 @@ class Worker(Intake):
         locks = known and bool(actor.keys)
         struck = Blocked(Want(STRIKE, STRIKE), first=False) if self.world.now < START + actor.struck_until else None
         fault = None if known else _UNKNOWN
-        self._tell(run, ev.Opened(self.world.now, nonce, suspect, locks, fault, struck=struck))
+        run.flag = self._flag_of(task.id)
+        self._tell(run, ev.Opened(self.world.now, nonce, suspect, locks, fault, struck=struck, flag=run.flag))
+
+    def hear(self) -> None:
+        """Learn of all flags."""
+        self.known_flags = dict(self.world.flags)
+        for run in self.runs:
+            run.flag = run.flag or self._flag_of(run.delivery.task.id)
+
+    def _flag_of(self, task_id: str) -> Flag | None:
+        return self.known_flags.get(task_id) if self.heeds_flags else None
 
     def suspects(self, delivery: Delivery, since: float) -> bool:
         """Whether a delivery may have run: what nobody extended for `ack_wait` went to others meanwhile."""
@@ -111,6 +124,7 @@ class Worker(Intake):
     def refresh(self) -> None:
         """Connect again; to another run of the broker, forget what waits and note what runs."""
         self.boot = self.world.boot()
+        self.hear()
         if self.incarnation != self.world.incarnation:
             self.incarnation = self.world.incarnation
             self.forget_doubted()
@@ -245,7 +259,9 @@ class Worker(Intake):
         effect = run.sent = run.ordered.popleft()
         self.laws.goes_on(run.seen, effect)
         if isinstance(effect, do.Commit):
-            self.laws.sends_commit(run.seen, lost_known=run.lost)
+            # That its successor is not to run is nothing that the run did under its locks.
+            ended_unrun = effect.record.state is State.CANCELLED and not effect.record.comment
+            self.laws.sends_commit(run.seen, lost_known=run.lost and not ended_unrun)
         elif isinstance(effect, do.Isolate):
             assert self.isolated is not run, "a run that is alone waits to be alone: its worker stands still"
             self.isolating.append(run)
@@ -261,12 +277,17 @@ class Worker(Intake):
             self.lease_gone(run)
             run.sent, run.answer = None, ev.Interrupted(run.started_at, run.started_at)
             return
+        if run.flag is not None:
+            run.sent, run.answer = None, ev.Flagged(self.world.now, run.nonce, run.flag)
+            return
         if self.carry.void(run):
             run.sent, run.answer = None, ev.GrantVoid()
             return
         others = any(other is not run and isinstance(other.sent, do.Execute) for other in self.runs)
         if run.rules.limited:
             self.laws.takes_place(run.seen, run.grants[SHARE.name])
+        run.seen.flagged = run.delivery.task.id in self.known_flags
+        self.laws.heeds(run.seen)
         self.laws.executes(run.seen, run.phase, set(run.leases), others)
         self._say(run, f"runs, delivered {run.delivery.delivered} times")
 

@@ -14,6 +14,7 @@ from natsume.model import subject
 from natsume.model.limit_rule import Share
 from natsume.model.limits import RESERVE_S, SETTLE_S
 from natsume.model.lock import Blocked, Want
+from natsume.model.record import Flag
 from natsume.model.task import Task
 
 from .records import Records
@@ -62,6 +63,7 @@ class Options(msgspec.Struct, frozen=True):
     done_is_fenced: bool = True
     later_is_fenced: bool = True
     hop_in_subject: bool = True
+    commit_before_removal: bool = True
 
 
 class World(Records):
@@ -71,6 +73,7 @@ class World(Records):
         super().__init__(done_is_fenced=options.done_is_fenced)
         self.options = options
         self.say = say
+        self.flags: dict[str, Flag] = {}
         self.incarnation = 1
         self.boots: dict[int, Boot] = {}
         self.goes_on: Callable[[str], bool | None] = lambda nonce: None
