@@ -54,8 +54,7 @@ class Canceller:
 
     def _remove(self) -> None:
         for name in self._seen or ():
-            self._world.later.pop(name, None)
-            self._world.purges.discard(name)
+            self._world.remove(name)
 
 
 class Cancelling:

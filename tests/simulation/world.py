@@ -127,6 +127,11 @@ class World(Records):
         self.purges.remove(name)
         self.later.pop(name, None)
 
+    def remove(self, name: str) -> None:
+        """Remove a schedule, whether it is firing or not."""
+        self.purges.add(name)
+        self.purge(name)
+
     def deliver(self, message: Message) -> None:
         """Hand a message out once more."""
         message.delivered += 1
