@@ -4,6 +4,7 @@ from typing import Any
 
 from natsume.base_task import BaseTask, PeriodicBaseTask, PeriodicVoAwareBaseTask
 from natsume.control import Stop, TaskControl
+from natsume.core.rights import Who
 from natsume.depends import CallbackSpawner, DBDepends, Depends, NoTransaction, provide
 from natsume.enums import CatchUp, Overlap, Priority, Size
 from natsume.exceptions import (
@@ -77,6 +78,7 @@ __all__ = [
     "Unique",
     "UnretryableError",
     "UsageError",
+    "Who",
     "provide",
     "register_locked_object_type",
 ]

@@ -32,6 +32,8 @@ class BaseTask:
     events_from: ClassVar[str] = "now"
     unique: ClassVar[Unique | None] = None
     cancel: ClassVar[str] = "cooperative"
+    cancel_by: ClassVar[str] = "operator"
+    replay_by: ClassVar[str] = "operator"
 
     # Lets a pydantic model set the attributes above without annotating them; nothing else reads it.
     model_config: ClassVar[Any] = {

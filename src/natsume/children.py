@@ -135,6 +135,7 @@ class Children:
             at.timestamp() if at else None,
             dict(labels) if labels else None,
             tracked=actor.dlq_eligible,
+            rights=actor.rights,
         )
         self._count += 1
         place = place_of(self._task(child), actor.unique) if actor.unique is not None else None
@@ -162,6 +163,7 @@ class Children:
             trace=parent.trace,
             labels=child.labels,
             tracked=child.tracked or parent.owner is not None,
+            rights=child.rights,
         )
 
 

@@ -13,16 +13,18 @@ from msgspec.structs import replace
 from natsume.cancelling import Cancelling
 from natsume.children import Children
 from natsume.core.claim import key_of
+from natsume.core.rights import Act, Who, who_is
 from natsume.enums import Priority, Size
 from natsume.exceptions import DuplicateTask, TaskFailed, UnknownTask
 from natsume.insist import insist
+from natsume.ledger import Ledger
 from natsume.model import limits
 from natsume.model.claim import Unique
 from natsume.model.record import Done, Place, When
 from natsume.model.status import Status
 from natsume.model.subject import Lane, is_id
 from natsume.model.task import ENDED, State, Task
-from natsume.ports import Chunks, Claims, EventSink, Inquiries, Letters, Outgoing, Records
+from natsume.ports import Chunks, Claims, EventSink, Inquiries, Letters, Outgoing, Reading, Records
 from natsume.publishing import event_of
 from natsume.registry import Registry
 from natsume.replaying import DeadLetters, user
@@ -55,6 +57,7 @@ class Client:
         letters: Letters,
         cancelling: Cancelling,
         sending: Sending,
+        reading: Reading,
     ) -> None:
         self._outgoing = outgoing
         self._inquiries = inquiries
@@ -65,7 +68,8 @@ class Client:
         self._now = now
         self._close = close
         self._events = events
-        self.letters = DeadLetters(letters, inquiries, outgoing, lambda: self.registry, now)
+        self.ledger = Ledger(inquiries, reading, lambda: self.registry)
+        self.letters = DeadLetters(letters, inquiries, outgoing, lambda: self.registry, now, self.ledger.allowed)
         self._uniqueness = Uniqueness(claims, inquiries, outgoing)
         self._cancelling = cancelling
         self.sending = sending
@@ -78,6 +82,7 @@ class Client:
 
     async def close(self) -> None:
         """Disconnect."""
+        await self.ledger.close()
         await self._close()
 
     @property
@@ -235,30 +240,45 @@ class Client:
         del now  # outside a task there is no commit to wait for
         return await self.submit(task, at=at, labels=labels, session=session)
 
-    async def status(self, token: str) -> Status:
-        """What is known of a task; raises UnknownTask."""
-        found = await self._inquiries.status(_token(token))
-        if found is None:
-            raise UnknownTask(f"nothing is known of a task {token!r}: it never was, or its record has expired")
-        return found
+    async def status(self, token: str, *, as_user: str | Who | None = None) -> Status:
+        """What the broker and the ledger know of a task that `as_user` may see; raises UnknownTask."""
+        return await self.ledger.status(token, as_user=as_user)
 
     async def cancel(
-        self, token: str, *, why: str | None = None, cascade: bool = False, as_user: str | None = None
+        self, token: str, *, why: str | None = None, cascade: bool = False, as_user: str | Who | None = None
     ) -> bool:
-        """Wish a task cancelled; whether this call set its flag, which nobody takes back.
+        """Wish a task cancelled, as one who may; whether this call set its flag, which nobody takes back.
 
         What has not started ends CANCELLED without running; what runs sees it in `should_cancel()`. With
         `cascade` its unfinished descendants are flagged as well, also those of a task that has ended. False if
-        it was flagged before or has ended; raises UnknownTask.
+        it was flagged before or has ended; raises UnknownTask or Forbidden.
         """
-        return await self._cancelling.cancel(_token(token), _caller(as_user), why or "", cascade=cascade)
+        status = await self.ledger.allowed(token, Act.CANCEL, as_user)
+        try:
+            return await self._cancelling.cancel(token, who_is(as_user).user or user(), why or "", cascade=cascade)
+        except UnknownTask:
+            if status.state not in ENDED:
+                raise
+            return False  # only the ledger knows it any more
 
-    async def comment(self, token: str, text: str, *, as_user: str | None = None) -> None:
+    async def comment(self, token: str, text: str, *, as_user: str | Who | None = None) -> None:
         """Keep a comment with a task; raises UnknownTask."""
-        await self._cancelling.comment(_token(token), _caller(as_user), text)
+        await self.ledger.allowed(token, Act.COMMENT, as_user)
+        await self._cancelling.comment(token, who_is(as_user).user or user(), text)
 
-    async def result(self, token: str, timeout: float = 30.0) -> Any:  # noqa: ASYNC109 - the promised name
-        """Wait for a task to end and return what it returned; raises TaskFailed or TimeoutError."""
+    async def result(
+        self,
+        token: str,
+        timeout: float = 30.0,  # noqa: ASYNC109 - the promised name
+        *,
+        as_user: str | Who | None = None,
+    ) -> Any:
+        """Wait for a task to end and return what it returned; raises TaskFailed or TimeoutError.
+
+        For `as_user` as `status` does: UnknownTask at once where there is no task that they may see.
+        """
+        if as_user is not None:
+            return _result(await self.ledger.end(token, timeout, as_user=as_user))
         try:
             async with asyncio.timeout(timeout):
                 done = await self._inquiries.ended(_token(token))
@@ -273,11 +293,6 @@ def _token(token: str) -> str:
     if not is_id(token) or len(token) > limits.ID_MAX:
         raise UnknownTask(f"{token!r} is no task's id")
     return token
-
-
-def _caller(as_user: str | None) -> str:
-    """Who does it; without a name, the user of this process."""
-    return as_user or user()
 
 
 def _duplicate(actor: str, holder: str, on_duplicate: str) -> str:

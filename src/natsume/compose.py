@@ -15,6 +15,7 @@ from natsume.adapters.nats.lifeline import NatsLifeline
 from natsume.adapters.nats.outlet import StreamOutlet
 from natsume.adapters.nats.records_feed import LedgerFeed
 from natsume.adapters.nats.topology import ensure
+from natsume.adapters.sql.asked import AskedLedger
 from natsume.agenda import agenda
 from natsume.cancelling import Cancelling
 from natsume.client import Client
@@ -120,6 +121,7 @@ def client_of(broker: Broker, settings: Settings, registry: Registry | None = No
             claiming_of(broker, settings.worker).submit,
             StreamOutlet(broker.wire, broker.old_records, broker.stream_info),
         ),
+        AskedLedger(settings),
     )
 
 

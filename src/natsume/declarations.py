@@ -1,4 +1,4 @@
-"""What is wrong with what a task class declares beside its fields and `execute`: the events it takes, its waits."""
+"""What a task class declares beside its fields and `execute`, and what is wrong with it: events, waits, rights."""
 
 import inspect
 from collections.abc import Iterator, Sequence
@@ -6,6 +6,7 @@ from itertools import combinations
 from typing import Any, Final
 
 from natsume.base_task import BaseTask, field_names
+from natsume.core.rights import By, Widened, written
 from natsume.model.event import is_pattern, meet, without_covered
 from natsume.model.limits import CONFIGURED_S_MAX
 
@@ -21,6 +22,7 @@ def declared(cls: type[BaseTask], name: str) -> Any:
 def declaration_flaws(cls: type[BaseTask]) -> Iterator[str]:
     """A sentence for each flaw."""
     yield from _flaws_of_waiting(cls)
+    yield from _flaws_of_rights(cls)
     yield from _flaws_of_events(cls)
     cancel: object = declared(cls, "cancel")
     if isinstance(cancel, str) and cancel not in {"cooperative", "interrupt"}:
@@ -34,6 +36,17 @@ def _flaws_of_waiting(cls: type[BaseTask]) -> Iterator[str]:
         yield f"{cls.__name__}.wait_limit_s is {limit!r}: set it to a number of seconds above 0, or None"
     if declared(cls, "on_wait_limit") not in ON_WAIT_LIMIT:
         yield f'{cls.__name__}.on_wait_limit is {cls.on_wait_limit!r}: set it to "dead_letter" or "drop"'
+
+
+def rights_of(cls: type[BaseTask]) -> str | None:
+    """What the tasks of a class without flaws carry of its rights."""
+    return written(Widened(By(declared(cls, "cancel_by")), By(declared(cls, "replay_by"))))
+
+
+def _flaws_of_rights(cls: type[BaseTask]) -> Iterator[str]:
+    for name in ("cancel_by", "replay_by"):
+        if declared(cls, name) not in tuple(By):
+            yield f'{cls.__name__}.{name} is {declared(cls, name)!r}: set it to "operator", "owner" or "tenant"'
 
 
 def _flaws_of_events(cls: type[BaseTask]) -> Iterator[str]:

@@ -33,6 +33,10 @@ class UnknownTask(NatsumeError):
     """Nothing knows a task with this id."""
 
 
+class Forbidden(NatsumeError):
+    """Who asks may see a task, and may not do with it what they want."""
+
+
 class MissingDependency(NatsumeError):
     """A dependency of an actor cannot be provided; the sentence names what to set."""
 

@@ -15,10 +15,11 @@ from natsume.core.gcra import Asked
 from natsume.core.join import Join
 from natsume.core.leftovers import ChunkName
 from natsume.core.projection import Changes
+from natsume.core.rights import OPERATOR, Who
 from natsume.core.settling import DeadLetter
 from natsume.model.claim import Claim
 from natsume.model.event import Envelope
-from natsume.model.ledger import Epoch, Remnant, Row
+from natsume.model.ledger import Account, Epoch, Filter, Place, Remnant, Row
 from natsume.model.lock import Blocked, Holding, Want
 from natsume.model.record import (
     Chunk,
@@ -597,6 +598,26 @@ class Outlet(Protocol):
 
     def nudged(self, event: asyncio.Event) -> AbstractContextManager[None]:
         """Set the event whenever relays are told to look."""
+        ...
+
+
+class Reading(Protocol):
+    """The ledger as services ask it; every method may raise LedgerError."""
+
+    async def get(self, task_id: str, who: Who = OPERATOR) -> Account | None:
+        """All that is known of a task, or None; for a task that they may not see, as if there were none."""
+        ...
+
+    async def find(self, wanted: Filter, count: int, after: Place | None = None, who: Who = OPERATOR) -> list[Row]:
+        """At most `count` of the tasks that they may see, newest first, from after a place on; without long texts."""
+        ...
+
+    async def consume(self, row: Row) -> None:
+        """Keep that the owner of a task has seen its end; `row` is for a task whose records are not projected yet."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect."""
         ...
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from natsume.arguments import Arguments
 from natsume.base_task import BaseTask
-from natsume.declarations import declaration_flaws, declared
+from natsume.declarations import declaration_flaws, declared, rights_of
 from natsume.enums import Priority, Size
 from natsume.exceptions import UnknownActor, UsageError
 from natsume.inject import Plan, make_plan
@@ -46,6 +46,7 @@ class Actor:
     events_from: str = "now"
     unique: Unique | None = None
     interrupted_by_cancel: bool = False
+    rights: str | None = None
 
 
 class Registry:
@@ -140,6 +141,7 @@ def make_actor(name: str, cls: Any) -> Actor:
         events_from=declared(cls, "events_from"),
         unique=declared(cls, "unique"),
         interrupted_by_cancel=declared(cls, "cancel") == "interrupt",
+        rights=rights_of(cls),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from natsume.core.rights import Act, Who, who_is
 from natsume.core.settling import DeadLetter, Order, Outcome, Verdict, Wanted, judge, settled_of
 from natsume.exceptions import BrokerError, UnknownTask, UsageError
 from natsume.insist import insist
@@ -43,12 +44,14 @@ class DeadLetters:
         outgoing: Outgoing,
         registry: Callable[[], Registry],
         now: Callable[[], float],
+        allow: Callable[[str, Act, str | Who | None], Awaitable[object]] | None = None,
     ) -> None:
         self._letters = letters
         self._inquiries = inquiries
         self._outgoing = outgoing
         self._registry = registry
         self._now = now
+        self._allow = allow
 
     async def replay(
         self,
@@ -58,12 +61,15 @@ class DeadLetters:
         who: str | None = None,
         task: object | None = None,
         actor: str | None = None,
+        as_user: str | Who | None = None,
     ) -> str:
         """Run a dead letter again; returns the token of its replay, the same however often this is called.
 
-        With a `task` it runs with that one's arguments. `actor` is for a letter that names none.
-        Raises UnknownTask, or UsageError where it cannot be replayed.
+        With a `task` it runs with that one's arguments. `actor` is for a letter that names none. `as_user` needs the
+        right to replay it; without, the caller is the operator.
+        Raises UnknownTask, Forbidden, or UsageError where it cannot be replayed.
         """
+        who = await self._by(token, as_user, who)
         (letter,) = await self.find([token])
         body = None
         if task is not None:
@@ -75,8 +81,11 @@ class DeadLetters:
         assert settled.replay is not None
         return settled.replay
 
-    async def discard(self, token: str, *, why: str | None = None, who: str | None = None) -> None:
-        """Mark a dead letter as one that nobody will replay. Raises UnknownTask, or UsageError if somebody has."""
+    async def discard(
+        self, token: str, *, why: str | None = None, who: str | None = None, as_user: str | Who | None = None
+    ) -> None:
+        """Mark a dead letter as one that nobody will replay. Raises as `replay`, also if somebody has replayed it."""
+        who = await self._by(token, as_user, who)
         (letter,) = await self.find([token])
         await self._done(letter, order_of(who, why, discard=True))
 
@@ -150,6 +159,14 @@ class DeadLetters:
                 chains[first_of[record.id]].append(Link(record, ends.get(record.replay or "")))
             first_of = {record.replay: first_of[record.id] for record in found if record.replay}
         return chains
+
+    async def _by(self, token: str, as_user: str | Who | None, who: str | None) -> str | None:
+        """Who is recorded: the one in whose name this is done, if they may."""
+        if as_user is None:
+            return who
+        assert self._allow is not None, "letters of a client know who may"
+        await self._allow(token, Act.REPLAY, as_user)
+        return who_is(as_user).user or who
 
     async def _done(self, letter: DeadLetter, order: Order) -> DeadLetter:
         verdict, letter = await self.carry_out(letter, order)

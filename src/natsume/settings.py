@@ -53,6 +53,11 @@ class Settings(msgspec.Struct, frozen=True):
         security = {field: environ[variable] for field, variable in _SECURITY.items() if environ.get(variable)}
         return cls(security=Security(**security), **given)
 
+    @property
+    def ledger_file(self) -> Path:
+        """Where the ledger is if no `database_url` says otherwise."""
+        return self.data_dir / "ledger.sqlite"
+
     def at(self, url: str) -> "Settings":
         """The same settings for another broker."""
         return msgspec.structs.replace(self, nats_url=url)

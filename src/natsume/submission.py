@@ -43,6 +43,7 @@ def message_of(
         owner=owner,
         tenant=tenant,
         labels=_labels(labels),
+        rights=actor.rights,
     )
 
 

@@ -30,7 +30,18 @@ FAMILY: dict[str, Any] = {
     "labels": {"a": "b"},
 }
 OLD = Task(
-    "old", "app:Fit", LANE, b'{"n":1}', attempt=4, hop=9, waits=2, after="other", claim="c", schedule="s", **FAMILY
+    "old",
+    "app:Fit",
+    LANE,
+    b'{"n":1}',
+    attempt=4,
+    hop=9,
+    waits=2,
+    after="other",
+    claim="c",
+    schedule="s",
+    rights="cancel=owner",
+    **FAMILY,
 )
 AGAIN = Order("ada", "the disk is back")
 DISCARD = Order("bob", "too old", discard=True)
@@ -63,6 +74,7 @@ def test_a_replay_is_a_new_task_that_belongs_where_the_old_one_did() -> None:
         submitted_at=30.0,
         tracked=True,
         after="other",
+        rights="cancel=owner",
         replay_of="old",
         **FAMILY,
     )

@@ -34,6 +34,7 @@ KEYS = """
 
 | command | keys |
 |---|---|
+| `natsume tasks ls` | `id actor state lane owner tenant parent attempts`, then `submitted_at started_at finished_at due_at heartbeat_at worker error reason labels progress_done progress_total cancel_requested consumed` |
 | `natsume tasks show` | `id actor state lane owner tenant parent attempts`, then the times, `waiting_for waiting_since behind strike`, `worker labels dead result`, `failures`, each `attempt at error traceback`, and `released`, each `lock at who why` |
 | `natsume locks ls` | `key holder since age_s slot hold mode task worker owner ends waiters name`, a row for each holder; `hold` is `held`, `reserved` for a task that was woken, or `requested` by a writer; `show` has `key name waiters`, `holders`, and `line`, each `task actor priority mode since waits_s behind returns_at` |
 | `natsume dead ls` | `id actor reason error at attempts`; `--all` adds `settled replay`; `show` adds those, the message as it came: `subject headers body body_encoding`, `failures`, and `history`, each `id what who why at replay sent state` |

@@ -92,6 +92,7 @@ def test_what_is_written_is_read():
         "after": "a",
         "trace": "x",
         "replay_of": "q",
+        "rights": "cancel=owner",
     }
     task = codec.Task(
         "i",

@@ -37,7 +37,7 @@ def wanted(
     before: str | None,
 ) -> Wanted:
     """The filter that the options make."""
-    return Wanted(actor, reason, tenant, owner, _moment(after, "--after"), _moment(before, "--before"))
+    return Wanted(actor, reason, tenant, owner, point(after, "--after"), point(before, "--before"))
 
 
 def choice_of(
@@ -56,7 +56,8 @@ async def _of_ids(ids: list[str], letters: DeadLetters) -> AsyncIterator[DeadLet
         yield letter
 
 
-def _moment(text: str | None, option: str) -> float | None:
+def point(text: str | None, option: str) -> float | None:
+    """The Unix time that an option means, given as a time or as an age."""
     if text is None:
         return None
     age = _AGE.fullmatch(text)

@@ -7,17 +7,17 @@ import msgspec
 import typer
 
 from natsume.cli.following import Follower, await_end, cancel, comment, said
+from natsume.cli.listing import asking, list_tasks
 from natsume.cli.session import group_app, session_of
 from natsume.cli.table import AsJsonObject, show_one
-from natsume.exceptions import UnknownTask
 from natsume.model.codec import timestamp
 from natsume.model.record import Failed, Failure, Progress, Released
 from natsume.model.status import Status
 from natsume.model.strike import Strike, is_strike_name
-from natsume.model.subject import is_id
 from natsume.settings import Settings
 
-app = group_app("Show what is known of a task, wait for its end, comment or cancel it.")
+app = group_app("List tasks, show what is known of one, wait for its end, comment or cancel it.")
+app.command("ls")(list_tasks)
 app.command("await")(await_end)
 app.command()(cancel)
 app.command()(comment)
@@ -65,6 +65,7 @@ def row_of(status: Status, strike: Strike | None = None) -> dict[str, Any]:
         "result": msgspec.json.decode(done.result) if done else None,
         "failures": [*map(_failed, status.failures), *_last_failure(status)],
         "released": [_released(record) for record in status.released],
+        "consumed": status.consumed,
         "progress": _progress(status.progress),
         "heartbeat_at": moment(status.heartbeat_at),
         "cancel": _flag(status),
@@ -111,13 +112,8 @@ def _failure(attempt: int, at: float, failure: Failure) -> dict[str, Any]:
 
 async def _status(settings: Settings, token: str) -> tuple[Status, Strike | None]:
     """What is known of a task, and the strike for whose end it waits."""
-    from natsume.cli.looking import looking  # noqa: PLC0415 - `--help` need not load the broker
-
-    if is_id(token):
-        async with looking(settings) as broker:
-            status = await broker.inquiries.status(token)
-            if status is not None and status.waiting_for is not None and is_strike_name(status.waiting_for):
-                return status, await broker.strikes.named(status.waiting_for)
-        if status is not None:
-            return status, None
-    raise UnknownTask(f"nothing is known of a task {token!r}: it never was, or its record has expired")
+    async with asking(settings) as (ledger, broker):
+        status = await ledger.status(token)
+        if status.waiting_for is not None and is_strike_name(status.waiting_for):
+            return status, await broker.strikes.named(status.waiting_for)
+        return status, None

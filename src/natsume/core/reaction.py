@@ -259,4 +259,5 @@ def _task(child: Child, parent: str, root: str, origin: Done | Join) -> Task:
         tenant=origin.tenant,
         trace=origin.trace,
         labels=child.labels,
+        rights=child.rights,
     )

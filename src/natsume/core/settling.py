@@ -126,7 +126,8 @@ def _obstacle(done: Done, order: Order) -> str | None:
 def _replay(done: Done, order: Order, now: float) -> Task:
     """The task that replays a letter: a new one in every respect but those that say where it belongs."""
     assert done.letter is not None
-    after = header(done.letter.headers.encode(), b"natsume-after")
+    headers = done.letter.headers.encode()
+    after = header(headers, b"natsume-after")
     return Task(
         replay_id(done.id),
         done.actor or order.actor or "",
@@ -144,6 +145,7 @@ def _replay(done: Done, order: Order, now: float) -> Task:
         trace=done.trace,
         labels=done.labels,
         replay_of=done.id,
+        rights=header(headers, b"natsume-rights") or None,
     )
 
 

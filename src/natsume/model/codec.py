@@ -38,6 +38,7 @@ _TEXTS: Final = {
     b"natsume-claim": "claim",
     b"natsume-replay-of": "replay_of",
     b"natsume-schedule": "schedule",
+    b"natsume-rights": "rights",
     b"traceparent": "trace",
 }
 _SHOWN: Final = {name: name if name == b"traceparent" else name.title() for name in (*_COUNTS, *_TEXTS)}
@@ -90,7 +91,7 @@ def task_headers(task: Task, *, resent: bool = False) -> bytes:
 
 def _is_plain(task: Task) -> bool:
     family = task.parent or task.root or task.join or task.after or task.claim or task.replay_of
-    told = task.owner or task.tenant or task.labels or task.trace
+    told = task.owner or task.tenant or task.labels or task.trace or task.rights
     return not (family or told or task.schedule or task.waiting_since or task.grants)
 
 

@@ -18,6 +18,7 @@ LARGEST: Final = (
     "tracked",
     "discarded",
     "cancel_requested",
+    "consumed",
 )
 
 
@@ -72,6 +73,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     progress_done: float | None = None
     progress_total: float | None = None
     progress_message: str | None = None
+    consumed: bool = False
 
 
 LATEST: Final = tuple(
@@ -158,3 +160,4 @@ class Account(msgspec.Struct, frozen=True):
 
     row: Row
     attempts: tuple[Attempt, ...]
+    comments: tuple[Comment, ...] = ()

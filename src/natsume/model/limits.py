@@ -296,6 +296,15 @@ LEDGER_PLAIN_PER_S: Final = 2000
 LEDGER_PLAIN_PATIENCE_S: Final = 30.0
 """How long it holds back; what is older it takes as fast as it can."""
 
+FIND_MAX: Final = 1000
+"""Tasks of one page of a listing."""
+
+FILTER_VALUES_MAX: Final = 100
+"""Values of one field of a filter."""
+
+AWAIT_MAX_S: Final = 60.0
+"""How long one request to the status API may wait for the end of a task."""
+
 LEDGER_COMMIT_S: Final = 30.0
 """How long the ledger's database may take for one of its steps; then the step is tried again."""
 

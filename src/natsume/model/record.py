@@ -44,7 +44,8 @@ class Flag(msgspec.Struct, frozen=True, omit_defaults=True):
 class Child(msgspec.Struct, frozen=True, omit_defaults=True):
     """A task to be submitted once its parent's done record stands; a unique one if its `place` is free.
 
-    `tracked` where its actor wants it; the children of an owned parent are tracked in any case.
+    `tracked` where its actor wants it; the children of an owned parent are tracked in any case. `rights` says who
+    beside operators may cancel or replay it.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Child(msgspec.Struct, frozen=True, omit_defaults=True):
     member: int | None = None
     place: Place | None = None
     tracked: bool = False
+    rights: str | None = None
 
 
 class When(StrEnum):

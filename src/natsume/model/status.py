@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from natsume.model.codec import decode
+from natsume.model.codec import decode, task_headers
 from natsume.model.record import (
     Commented,
     Done,
@@ -23,7 +23,10 @@ from natsume.model.task import State, Task
 
 
 class Status(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A task as `status()` and `tasks show` tell it; times are Unix seconds."""
+    """A task as `status()` and `tasks show` tell it; times are Unix seconds.
+
+    `headers` are those of its message, where that is known; `consumed` says that its owner has seen its end.
+    """
 
     id: str
     actor: str
@@ -47,6 +50,8 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     heartbeat_at: float | None = None
     flag: Flag | None = None
     comments: tuple[Commented, ...] = ()
+    headers: str | None = None
+    consumed: bool = False
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -117,6 +122,7 @@ def _course(
             done=done,
             failures=failures,
             released=tuple(released),
+            headers=done.letter.headers if done.letter else submitted.headers if submitted else None,
         )
     latest = max(started, key=lambda record: record.attempt, default=None)
     last_failure = failures[-1] if failures else None
@@ -148,6 +154,7 @@ def _course(
         waiting_since=waits.since if waits else None,
         behind=(waits.behind or None) if waits else None,
         released=tuple(released),
+        headers=submitted.headers if submitted else task_headers(task).decode() if task else None,
     )
 
 

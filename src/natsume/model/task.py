@@ -16,7 +16,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     `attempt` counts tries, `hop` publishes of this task (never reused, so that schedules do not
     collide), `waits` refused locks, `offers` how often no worker knew the actor. `schedule` is that of a tick,
     `waiting_since` when it first was refused what it waits for, `grants` the times of its places under rate
-    limiters.
+    limiters, `rights` who beside operators may cancel or replay it.
     """
 
     id: str
@@ -43,6 +43,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     schedule: str | None = None
     waiting_since: float | None = None
     grants: dict[str, float] | None = None
+    rights: str | None = None
 
 
 class Reason(StrEnum):

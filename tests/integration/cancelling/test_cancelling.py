@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from natsume import Who
 from natsume.adapters.nats.broker import Broker
 from natsume.client import Client
 from natsume.compose import working
@@ -19,6 +20,7 @@ from natsume.testing import task_done, until
 from . import actors
 from .actors import Deaf, Failing, Family, Interruptible, Locked, Parent, Patient, Quick, Sleepers, Sleepy
 
+ANNA = Who("anna", operator=True)
 LATER_S = 3600.0
 
 
@@ -47,7 +49,7 @@ async def test_what_waits_for_its_time_ends_at_once_without_a_worker(
     natsume_client: Client, natsume_broker: Broker
 ) -> None:
     token = await natsume_client.submit(Quick(), delay=LATER_S)
-    assert await natsume_client.cancel(token, why="too late", as_user="anna")
+    assert await natsume_client.cancel(token, why="too late", as_user=ANNA)
     done = (await natsume_client.status(token)).done
     assert done is not None
     is_cancelled(done, "too late")
@@ -72,7 +74,7 @@ async def test_a_flag_is_set_once_and_not_on_what_has_ended(natsume_client: Clie
 async def test_what_is_ready_is_ended_by_the_worker_that_gets_it(natsume_client: Client, natsume_start_worker) -> None:
     flagged = [await natsume_client.submit(Quick(f"{n}"), track=True) for n in range(20)]
     other = await natsume_client.submit(Quick("other"), track=True)
-    assert all([await natsume_client.cancel(token, as_user="anna") for token in flagged])
+    assert all([await natsume_client.cancel(token, as_user=ANNA) for token in flagged])
     await natsume_start_worker()
     await task_done(natsume_client, other)
     for token in flagged:
@@ -85,7 +87,7 @@ async def test_what_runs_sees_it_at_once_and_ends_with_its_comment(
 ) -> None:
     token = await natsume_client.submit(Patient(), track=True)
     await until(lambda: actors.RAN == ["patient"])
-    await natsume_client.cancel(token, as_user="anna")
+    await natsume_client.cancel(token, as_user=ANNA)
     done = await task_done(natsume_client, token)
     is_cancelled(done)
     assert done.comment == "stopped: cancelled"
@@ -107,7 +109,7 @@ async def test_what_does_not_ask_completes(
 async def test_what_wants_it_is_interrupted(natsume_client: Client, natsume_worker: object) -> None:
     token = await natsume_client.submit(Interruptible(), track=True)
     await until(lambda: actors.RAN == ["interruptible"])
-    await natsume_client.cancel(token, as_user="anna")
+    await natsume_client.cancel(token, as_user=ANNA)
     is_cancelled(await task_done(natsume_client, token))
     assert actors.RAN == ["interruptible", "cleaned up"]
 
@@ -115,7 +117,7 @@ async def test_what_wants_it_is_interrupted(natsume_client: Client, natsume_work
 async def test_what_fails_when_it_is_cancelled_is_not_tried_again(natsume_client: Client, natsume_worker) -> None:
     token = await natsume_client.submit(Failing(), track=True)
     await until(lambda: actors.RAN == ["failing"])
-    await natsume_client.cancel(token, as_user="anna")
+    await natsume_client.cancel(token, as_user=ANNA)
     actors.GO.set()
     is_cancelled(await task_done(natsume_client, token))
 
@@ -127,7 +129,7 @@ async def test_what_waits_for_its_next_try_ends_at_once(
     actors.GO.set()
     token = await natsume_client.submit(task, track=True)
     await until(lambda: schedules(natsume_broker, token))
-    assert await natsume_client.cancel(token, as_user="anna")
+    assert await natsume_client.cancel(token, as_user=ANNA)
     status = await natsume_client.status(token)
     assert status.done is not None
     is_cancelled(status.done)
@@ -141,7 +143,7 @@ async def test_what_waits_in_a_locks_line_ends_at_once(
     await until(lambda: actors.RAN == ["holder"])
     waiter = await natsume_client.submit(Locked("waiter"))
     await until(lambda: schedules(natsume_broker, waiter))
-    assert await natsume_client.cancel(waiter, as_user="anna")
+    assert await natsume_client.cancel(waiter, as_user=ANNA)
     is_cancelled(await task_done(natsume_client, waiter))
     actors.GO.set()
     assert (await task_done(natsume_client, holder)).state is State.COMPLETED
@@ -169,7 +171,7 @@ async def test_a_cancelled_member_counts_as_a_failure_and_is_kept(
     parent = await task_done(natsume_client, token)
     member = parent.children[0].id
     await until(lambda: schedules(natsume_broker, member))
-    await natsume_client.cancel(member, as_user="anna")
+    await natsume_client.cancel(member, as_user=ANNA)
     done = await task_done(natsume_client, member)
     assert (done.state, done.kind) == (State.CANCELLED, "dead")
     assert done.letter is not None
@@ -182,7 +184,7 @@ async def test_children_of_a_running_parent_end_with_it_by_cascade(
 ) -> None:
     token = await natsume_client.submit(Parent(), track=True)
     await until(lambda: actors.RAN == ["parent"])
-    await natsume_client.cancel(token, cascade=True, as_user="anna")
+    await natsume_client.cancel(token, cascade=True, as_user=ANNA)
     actors.GO.set()
     parent = await task_done(natsume_client, token)
     assert parent.state is State.COMPLETED
@@ -200,10 +202,10 @@ async def test_descendants_of_what_has_ended_are_cancelled_by_cascade(
     sleepy, quick = (child.id for child in parent.children)
     await until(lambda: schedules(natsume_broker, sleepy))
     await task_done(natsume_client, quick)
-    assert not await natsume_client.cancel(parent.id, as_user="anna")
-    assert await natsume_client.cancel(parent.id, cascade=True, as_user="anna")
+    assert not await natsume_client.cancel(parent.id, as_user=ANNA)
+    assert await natsume_client.cancel(parent.id, cascade=True, as_user=ANNA)
     assert (await task_done(natsume_client, sleepy)).state is State.CANCELLED
-    assert not await natsume_client.cancel(parent.id, cascade=True, as_user="anna")
+    assert not await natsume_client.cancel(parent.id, cascade=True, as_user=ANNA)
 
 
 async def test_a_conductor_goes_on_where_a_canceller_died(
@@ -231,7 +233,7 @@ async def test_what_is_flagged_while_it_is_parked_ends_once_its_schedule_stands(
     monkeypatch.setattr(type(natsume_broker.outgoing), "arm", slow)
     token = await natsume_client.submit(Sleepy(), track=True)
     await reached.wait()
-    assert await natsume_client.cancel(token, as_user="anna")
+    assert await natsume_client.cancel(token, as_user=ANNA)
     assert (await natsume_client.status(token)).done is None
     await until(lambda: any(run.flag for run in natsume_worker.watch.runs.values()))
     go_on.set()

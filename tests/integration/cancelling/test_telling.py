@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from natsume import BaseTask
+from natsume import BaseTask, Who
 from natsume.adapters.nats.broker import Broker
 from natsume.client import Client
 from natsume.control import should_cancel
@@ -20,6 +20,8 @@ from natsume.testing import DummyTask, task_done, until
 
 from . import actors
 from .actors import Deaf, Quick, Talking
+
+ANNA = Who("anna", operator=True)
 
 
 @dataclass
@@ -114,7 +116,7 @@ async def test_what_is_not_tracked_has_no_heartbeat(
 
 async def test_people_comment_too(natsume_client: Client) -> None:
     token = await natsume_client.submit(Quick(), track=True)
-    await natsume_client.comment(token, "look at this", as_user="anna")
+    await natsume_client.comment(token, "look at this", as_user=ANNA)
     (comment,) = (await natsume_client.status(token)).comments
     assert (comment.author, comment.text) == ("anna", "look at this")
     with pytest.raises(UnknownTask):
@@ -138,7 +140,7 @@ async def test_who_follows_is_told_of_each_change_until_the_end(
     await until(lambda: len(seen) == 1)
     await natsume_start_worker()
     await until(lambda: seen[-1].state is State.RUNNING)
-    await natsume_client.cancel(token, why="too slow", as_user="anna")
+    await natsume_client.cancel(token, why="too slow", as_user=ANNA)
     await until(lambda: seen[-1].flag is not None)
     actors.GO.set()
     async with asyncio.timeout(5):

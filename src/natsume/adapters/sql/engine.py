@@ -15,7 +15,6 @@ from natsume.exceptions import LedgerError, UsageError
 from natsume.model import limits
 from natsume.settings import Settings
 
-FILE: Final = "ledger.sqlite"
 _BUSY_MS: Final = 5000
 _PRAGMAS: Final = (
     f"PRAGMA busy_timeout = {_BUSY_MS}",
@@ -32,7 +31,7 @@ _MISFITS: Final = (ValueError, TypeError, OverflowError)
 def url_of(settings: Settings) -> URL:
     """The URL of the ledger; SQLite in the data directory where none is set."""
     if settings.database_url is None:
-        return URL.create("sqlite+aiosqlite", database=str(settings.data_dir / FILE))
+        return URL.create("sqlite+aiosqlite", database=str(settings.ledger_file))
     try:
         return make_url(settings.database_url)
     except ArgumentError:

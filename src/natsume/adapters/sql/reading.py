@@ -11,13 +11,15 @@ from itertools import product
 from typing import Any, Final
 
 from msgspec.structs import replace
-from sqlalchemy import Column, ColumnElement, Select, and_, false, func, or_, select, union_all
+from sqlalchemy import Column, ColumnElement, Select, and_, false, func, insert, or_, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from natsume.adapters.sql.engine import transaction
-from natsume.adapters.sql.schema import attempts, tasks
+from natsume.adapters.sql.schema import attempts, comments, tasks
+from natsume.core.rights import OPERATOR, Who
 from natsume.core.said import fitted
-from natsume.model.ledger import Account, Attempt, Filter, Place, Row
+from natsume.exceptions import LedgerError
+from natsume.model.ledger import Account, Attempt, Comment, Filter, Place, Row
 from natsume.model.task import State
 
 _LONG: Final = frozenset({"arguments", "result", "subject", "headers", "body", "error_message", "settled_why"})
@@ -34,6 +36,8 @@ _COLUMNS: Final = {
     "actors": tasks.c.actor,
 }
 """What a field of the filter is compared with; all but `reasons` have an index, the most telling come first."""
+_ASCII: Final = ("ids", "joins", "parents", "roots", "reasons")
+"""Fields whose columns hold nothing else; a database may refuse to compare them with other text."""
 _WILD: Final = frozenset({"ids", "actors", "owners", "workers"})
 _NAMES: Final = ("owners", "workers", "actors")
 _NAMES_MAX: Final = 5000
@@ -41,34 +45,70 @@ _BRANCHES_MAX: Final = 64
 
 
 class SqlReading:
-    """Questions to the ledger; made over an engine that somebody else closes."""
+    """Questions to the ledger; made over an engine that it closes."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        self.engine = engine
 
-    async def get(self, task_id: str) -> Account | None:
-        """All that is known of a task, or None."""
-        row_of = select(*(tasks.c[name] for name in Row.__struct_fields__)).where(tasks.c.id == task_id)
+    async def get(self, task_id: str, who: Who = OPERATOR) -> Account | None:
+        """All that is known of a task, or None; for a task that they may not see, as if there were none."""
+        theirs = (tasks.c.id == task_id, *_seen_by(who))
+        row_of = select(*(tasks.c[name] for name in Row.__struct_fields__)).where(*theirs)
         columns = [attempts.c[name] for name in Attempt.__struct_fields__]
-        history = select(*columns).where(attempts.c.task_id == task_id).order_by(attempts.c.attempt)
-        async with transaction(self._engine) as connection:
+        history = select(*columns).join(tasks, tasks.c.id == attempts.c.task_id).where(*theirs)
+        columns = [comments.c[name] for name in Comment.__struct_fields__]
+        remarks = select(*columns).join(tasks, tasks.c.id == comments.c.task_id).where(*theirs)
+        async with transaction(self.engine) as connection:
             found = (await connection.execute(row_of)).mappings().first()
-            if found is None:
-                return None
-            failed = (await connection.execute(history)).mappings().all()
-        return Account(_row(found), tuple(Attempt(**_plain(one)) for one in failed))
+            # Asked also where nothing was found: the same statements for each token.
+            failed = (await connection.execute(history.order_by(attempts.c.attempt))).mappings().all()
+            said = (await connection.execute(remarks.order_by(comments.c.at))).mappings().all()
+        if found is None:
+            return None
+        return Account(
+            _row(found),
+            tuple(Attempt(**_plain(one)) for one in failed),
+            tuple(Comment(**_plain(one)) for one in said),
+        )
 
-    async def find(self, wanted: Filter, count: int, after: Place | None = None) -> list[Row]:
-        """At most `count` tasks, newest first, from after a place on; without their long texts."""
-        async with transaction(self._engine) as connection:
-            for field in _NAMES:
+    async def find(self, wanted: Filter, count: int, after: Place | None = None, who: Who = OPERATOR) -> list[Row]:
+        """At most `count` of the tasks that they may see, newest first, from after a place on; without long texts."""
+        for field in _ASCII:
+            values = getattr(wanted, field)
+            possible = tuple(value for value in values or () if value.isascii())
+            if values and not possible:
+                return []
+            wanted = replace(wanted, **{field: possible}) if values else wanted
+        async with transaction(self.engine) as connection:
+            # Whose names there are is for operators to know; of others' tasks there are few enough to look at each.
+            for field in _NAMES if who.operator else ():
                 values = getattr(wanted, field) or ()
                 if any("*" in value for value in values):
                     names = await _names(connection, _COLUMNS[field], values)
                     if names == ():
                         return []
                     wanted = replace(wanted, **{field: names or values})
-            return [_row(found) for found in (await connection.execute(page(wanted, count, after))).mappings()]
+            return [_row(found) for found in (await connection.execute(page(wanted, count, after, who))).mappings()]
+
+    async def consume(self, row: Row) -> None:
+        """Keep that the owner of a task has seen its end; `row` is for a task whose records are not projected yet."""
+        mark = update(tasks).where(tasks.c.id == row.id).values(consumed=True)
+        async with transaction(self.engine) as connection:
+            if (await connection.execute(mark)).rowcount:
+                return
+        values = {name: getattr(row, name) for name in ("id", "step", "state", "actor", "owner", "tenant")}
+        times = {name: _moment(getattr(row, name)) for name in ("enqueued_at", "heartbeat_at")}
+        try:
+            async with transaction(self.engine) as connection:
+                await connection.execute(insert(tasks).values(**values, **times, consumed=True))
+        except LedgerError:  # its records may just have been projected
+            async with transaction(self.engine) as connection:
+                if not (await connection.execute(mark)).rowcount:
+                    raise
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self.engine.dispose()
 
 
 async def _names(connection: AsyncConnection, column: Column[Any], patterns: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -96,19 +136,23 @@ def _fits(name: str, pattern: str) -> bool:
     return re.fullmatch(".*".join(parts), name, re.DOTALL) is not None
 
 
-def page(wanted: Filter, count: int, after: Place | None) -> Select[Any]:
+def page(wanted: Filter, count: int, after: Place | None, who: Who = OPERATOR) -> Select[Any]:
     """The statement of one page: found by its keys in the indexes alone where that is possible, then read."""
     driver = next((field for field in _COLUMNS if _is_exact(field, getattr(wanted, field))), None)
     states = tuple(State) if wanted.states is None else wanted.states
     values = getattr(wanted, driver) if driver else (None,)
-    if len(states) * len(values) > _BRANCHES_MAX:
+    scopes = _scopes(who)
+    if len(states) * len(values) * len(scopes) > _BRANCHES_MAX:
         driver, values = None, (None,)
+    if len(states) * len(scopes) > _BRANCHES_MAX:
+        scopes = [list(_seen_by(who))]
     rest = [*_compared(wanted, driver), *_times(wanted), *_from(after)]
     branches = [
         _newest(
-            [tasks.c.state == state, *([] if driver is None else [_COLUMNS[driver] == fitted(value)]), *rest], count
+            [tasks.c.state == state, *([] if driver is None else [_COLUMNS[driver] == fitted(value)]), *scope, *rest],
+            count,
         )
-        for state, value in product(states, values)
+        for state, value, scope in product(states, values, scopes)
     ]
     if not branches:
         return select(*_LISTED).where(false())
@@ -116,6 +160,23 @@ def page(wanted: Filter, count: int, after: Place | None) -> Select[Any]:
     newest = select(merged).order_by(merged.c.enqueued_at.desc(), merged.c.id.desc()).limit(count).subquery()
     ordered = select(*_LISTED).join(newest, tasks.c.id == newest.c.id)
     return ordered.order_by(newest.c.enqueued_at.desc(), newest.c.id.desc())
+
+
+def _seen_by(who: Who) -> Iterator[ColumnElement[bool]]:
+    """The tasks that somebody may see; for an operator nothing to say."""
+    if not who.operator:
+        owned = [tasks.c.owner == fitted(who.user)] if who.user else []
+        yield or_(false(), *owned, tasks.c.tenant.in_([fitted(one) for one in who.tenants if one]))
+
+
+def _scopes(who: Who) -> list[list[ColumnElement[bool]]]:
+    """The same in parts of which no two have a task in common, each with an index of its own."""
+    if who.operator:
+        return [[]]
+    owned = [tasks.c.owner == fitted(who.user)] if who.user else []
+    others = [or_(tasks.c.owner.is_(None), tasks.c.owner != fitted(who.user))] if who.user else []
+    shared = dict.fromkeys(fitted(one) for one in who.tenants if one)
+    return [*([owned] if owned else []), *([tasks.c.tenant == tenant, *others] for tenant in shared)]
 
 
 def _newest(conditions: list[ColumnElement[bool]], count: int) -> Select[Any]:
