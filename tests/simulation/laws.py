@@ -178,6 +178,9 @@ class Laws:
         if record.crashes - 1 > untold and not settled:
             how = f"{record.id} #{record.attempt}: {record.crashes - 1} counted, {untold} happened"
             raise LawBroken("only crashes are counted as crashes", how)
+        cut = sum(mark.fate == "cut" for mark in marks)
+        for mark in [mark for mark in marks if mark.fate == "live"][: max(0, record.crashes - 1 - cut)]:
+            mark.fate = "cut"  # nothing was heard of its worker when it was counted, whatever that tells later
         marks.append(Mark(record.nonce, record.crashes))
 
     def ended(self, run: Witness, *, told: bool) -> None:
