@@ -119,7 +119,7 @@ def client_of(broker: Broker, settings: Settings, registry: Registry | None = No
         Sending(
             broker.outgoing,
             claiming_of(broker, settings.worker).submit,
-            StreamOutlet(broker.wire, broker.old_records, broker.stream_info),
+            StreamOutlet(broker.wire, broker.old_records, broker.config_reader, broker.stream_info),
         ),
         AskedLedger(settings),
     )

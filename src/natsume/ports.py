@@ -576,12 +576,20 @@ class Kept(Protocol):
         """Store those that are not there."""
         ...
 
+    async def finish(self) -> None:
+        """Say that all is there that is to be."""
+        ...
+
 
 class Outlet(Protocol):
     """The broker as the relay of an outbox sees it."""
 
     async def broker(self) -> str:
         """The name of the broker that is there now: another name is another, empty, one."""
+        ...
+
+    async def restored(self) -> bool:
+        """Whether a conductor has said that all is there that an earlier one held."""
         ...
 
     async def end(self) -> int:

@@ -71,7 +71,8 @@ class Relay:
     async def once(self) -> int:
         """Publish what there is, and forget what is safe; how many were published."""
         broker, count = await self._sending.broker(), 0
-        if broker != self._met:  # what another one had and the ledger did not know is to be sent again
+        # What another one had is to be sent again, for the ledger may not know it; after all that it knows is there.
+        if broker != self._met and await self._sending.restored():
             while rows := await self._claim(table.c.broker.not_in([_NEW, broker])):
                 count += await self._relay(rows, broker)
             self._met = broker

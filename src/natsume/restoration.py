@@ -1,5 +1,7 @@
 """Puts together what brings tasks back: for conductors, and for `natsume restore`."""
 
+import os
+
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from natsume.adapters.nats.broker import Broker
@@ -47,7 +49,7 @@ def restorer_of(broker: Broker, engine: AsyncEngine, settings: Settings, registr
         meet,
         lambda: run_hooks(settings.prefixes),
         broker.now,
-        settings.worker,
+        f"{settings.worker} {os.urandom(4).hex()}",
     )
 
 

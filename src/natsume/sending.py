@@ -29,7 +29,8 @@ class Sending:
         self._outgoing = outgoing
         self._claim = claim
         self._outlet = outlet
-        self.broker, self.end, self.settled = outlet.broker, outlet.end, outlet.settled
+        self.broker, self.restored = outlet.broker, outlet.restored
+        self.end, self.settled = outlet.end, outlet.settled
         self.nudge = outlet.nudge
 
     def nudged(self, event: asyncio.Event) -> AbstractContextManager[None]:

@@ -55,7 +55,7 @@ class Restorer:
         self._meet = meet
         self._hooks = hooks
         self._now = now
-        self._who = who[: limits.LEDGER_NAME_MAX]
+        self._who = who[-limits.LEDGER_NAME_MAX :]
         self._changed = asyncio.Event()
         self._settled_for = ""
         self._copied: dict[str, bytes] | None = None
@@ -112,6 +112,7 @@ class Restorer:
             except _Overtaken:
                 return None
         await self._kept.raise_epoch(epoch.number - 1)
+        await self._kept.finish()
         self._settled_for, self._copied = broker, None
         self.known.set()
         return None if epoch.restored else restored

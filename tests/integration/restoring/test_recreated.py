@@ -79,12 +79,14 @@ async def test_nothing_is_lost_and_each_runs_once(natsume_broker, natsume_settin
     assert set(RUNS.values()) == {1}
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_broker_without_loss_is_left_alone(natsume_broker, natsume_settings, engine, restore):
     async with conducting(natsume_settings, REGISTRY):
         await until(natsume_broker.config.read, lambda _: True)
     assert await restore() == (0, "the broker was not lost: nothing to restore\n", "")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_without_a_conductor_nothing_is_deleted(natsume_broker, natsume_settings, engine, restore):
     async with connect(settings=natsume_settings, registry=REGISTRY) as client:
         token = await client.submit(Kept("stays"))

@@ -12,6 +12,7 @@ from natsume.model.subject import kv
 BUCKET: Final = "config"
 _PREFIX: Final = kv(BUCKET, "")
 _EPOCH: Final = kv(BUCKET, "epoch")
+RESTORED: Final = kv(BUCKET, "restored")
 _NAMES: Final = [_EPOCH, *(kv(BUCKET, key) for key in ("tasks", "limits", "strikes", "schedule.*"))]
 _FENCE: Final = b"Nats-Expected-Last-Subject-Sequence: %d\r\n"
 
@@ -43,6 +44,10 @@ class KvKept:
         """Store those that are not there."""
         for key, value in values.items():
             await self._put(kv(BUCKET, key), _FENCE % 0, value)
+
+    async def finish(self) -> None:
+        """Say that all is there that is to be."""
+        await self._put(RESTORED, _FENCE % 0, b"1")
 
     async def _put(self, name: str, fence: bytes, value: bytes) -> bool:
         try:

@@ -14,6 +14,7 @@ from natsume.adapters.sql.migrating import require
 from natsume.adapters.sql.schema import attempts, configuration, epochs, joins, tasks
 from natsume.core.join import Join
 from natsume.core.restoring import as_known
+from natsume.exceptions import LedgerError
 from natsume.model import limits
 from natsume.model.ledger import Epoch, Remnant, Row
 from natsume.model.task import ENDED, Reason, State
@@ -38,9 +39,15 @@ class SqlEpochs:
         The first of all has nothing to be restored from. One that comes back after another gets a new number too:
         what the other did in the meantime it does not know.
         """
+        await require(self._engine)
+        try:
+            return await self._meet(broker)
+        except LedgerError:  # most likely another was faster to enter it
+            return await self._meet(broker)
+
+    async def _meet(self, broker: str) -> Epoch:
         known = select(epochs.c.number, epochs.c.broker, epochs.c.restored_at).order_by(epochs.c.number.desc())
         this = epochs.c.broker == broker
-        await require(self._engine)
         async with transaction(self._engine) as connection:
             found = (await connection.execute(known)).all()
             if not any(row.broker == broker for row in found):
@@ -178,10 +185,10 @@ class SqlRemains:
             if len(found) < limits.RESTORE_PAGE:
                 return
 
-    async def _read(
-        self, wanted: list[ColumnElement[bool]], *order: Any, count: int = limits.RESTORE_PAGE
-    ) -> list[Remnant]:
-        statement = select(*_COLUMNS).select_from(_FROM).where(*wanted).order_by(*order).limit(count)
+    async def _read(self, wanted: list[ColumnElement[bool]], *order: Any, count: int | None = None) -> list[Remnant]:
+        statement = (
+            select(*_COLUMNS).select_from(_FROM).where(*wanted).order_by(*order).limit(count or limits.RESTORE_PAGE)
+        )
         async with transaction(self._engine) as connection:
             return [_remnant(dict(row)) for row in (await connection.execute(statement)).mappings()]
 
