@@ -11,7 +11,8 @@ from pathlib import Path
 from uuid import UUID
 
 from natsume import BaseTask, ExponentialBackoff, MutexLock, NoRetry, Priority, RateLimiter, Snooze
-from natsume.exceptions import TaskRetryRequestedError, UnretryableError
+from natsume.control import Stop, TaskControl
+from natsume.exceptions import CancelHonoured, TaskRetryRequestedError, UnretryableError
 from natsume.given import TaskInfo
 from natsume.retry_policies import RetryPolicyBase
 
@@ -41,6 +42,23 @@ class Nap(BaseTask):
         await asyncio.sleep(self.seconds)
         note("end", info)
         return self.number
+
+
+@dataclass
+class Heeding(BaseTask):
+    """Stops when it is cancelled; asks every few milliseconds."""
+
+    seconds: float
+
+    async def execute(self, info: TaskInfo, control: TaskControl) -> None:
+        note("start", info)
+        until = time.monotonic() + self.seconds
+        while time.monotonic() < until:
+            if control.should_cancel() is Stop.CANCELLED:
+                note("end", info, "heeded")
+                raise CancelHonoured("heeded")
+            await asyncio.sleep(0.005)
+        note("end", info)
 
 
 @dataclass
@@ -198,6 +216,7 @@ ALL = {
     f"chaos:{actor.__name__}": actor
     for actor in (
         Nap,
+        Heeding,
         Noop,
         UrgentNap,
         Poison,

@@ -216,9 +216,12 @@ class Installation:
         return found
 
     async def witness(self) -> None:
-        """Have every done record copied to a stream that forgets none, so that a second one would be seen."""
-        mirror = {"name": "RECORDS", "filter_subject": "record.done.>"}
-        body = {"name": "WITNESS", "storage": "file", "mirror": mirror, "allow_direct": True}
+        """Have every done record copied to a stream that forgets none, so that a second one would be seen.
+
+        Not by a mirror: that answers direct gets in the place of RECORDS, and knows nothing but done records.
+        """
+        source = {"name": "RECORDS", "filter_subject": "record.done.>"}
+        body = {"name": "WITNESS", "storage": "file", "sources": [source]}
         answer = await self.broker.request("$JS.API.STREAM.CREATE.WITNESS", msgspec.json.encode(body))
         assert b'"error"' not in answer, answer
 

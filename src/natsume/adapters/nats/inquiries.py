@@ -52,10 +52,11 @@ class StreamInquiries:
 
     async def status(self, task_id: str) -> Status | None:
         """What the records say of a task, or None."""
-        found, comments, waiting = await asyncio.gather(
+        # First, for what ends a task that waits removes its schedule after the commit.
+        waiting = await self._tasks.last(names_of(task_id))
+        found, comments = await asyncio.gather(
             self._records.last([f"record.{kind}.*.{task_id}" for kind in _KINDS]),
             self._records.after(subject.comment("*", task_id), 1, limits.COMMENTS_MAX),
-            self._tasks.last(names_of(task_id)),
         )
         done = _of(found, "done", Done)
         submitted = _of(found, "submitted", Submitted)
