@@ -1,4 +1,4 @@
-"""A process that cancels the tasks that it is told of, one after the other, and is slow between a flag and its commit."""
+"""A process that cancels the tasks that it is told of, one after the other, slow between a flag and its commit."""
 
 import asyncio
 import sys
