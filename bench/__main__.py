@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import uvloop
 
-from bench import following, ledger, limiting, locking, measures
+from bench import following, ledger, limiting, locking, measures, restoring
 from natsume.adapters.nats.embedded import EmbeddedServer
 
 RUNS = 3
@@ -67,6 +67,12 @@ ROWS: dict[str, list[Row]] = {
         ("done records into MariaDB, plain, /s", lambda m: m["plain"], ">= 3000"),
         ("done records into MariaDB, effects, /s", lambda m: m["effects"], ">= 3000"),
     ],
+    "restoring_sqlite": [("100,000 tasks restored from SQLite, s", lambda m: m["s"], "<= 60")],
+    "restoring_mariadb": [("100,000 tasks restored from MariaDB, s", lambda m: m["s"], "<= 60")],
+    "ledger_lag": [
+        ("ledger behind a submission, SQLite p99, ms", lambda m: m["sqlite_p99_ms"], "<= 2000"),
+        ("ledger behind a submission, MariaDB p99, ms", lambda m: m["mariadb_p99_ms"], "<= 2000"),
+    ],
     "draining_beside": [("drain beside a conductor, of alone", lambda m: m["beside"] / m["alone"], ">= 0.8")],
     "finding_sqlite": [("a page of 1,000,000, SQLite, p50 ms", lambda m: statistics.median(m.values()), "<= 50")],
     "finding_mariadb": [("a page of 1,000,000, MariaDB, p50 ms", lambda m: statistics.median(m.values()), "<= 50")],
@@ -82,7 +88,8 @@ def once(name: str) -> dict[str, float]:
     with EmbeddedServer() as server:
         if name == "starting":
             return measures.starting(server.url)
-        module = next(module for module in (following, ledger, limiting, locking, measures) if hasattr(module, name))
+        modules = (following, ledger, limiting, locking, measures, restoring)
+        module = next(module for module in modules if hasattr(module, name))
         return uvloop.run(getattr(module, name)(server))
 
 
