@@ -305,6 +305,15 @@ FILTER_VALUES_MAX: Final = 100
 AWAIT_MAX_S: Final = 60.0
 """How long one request to the status API may wait for the end of a task."""
 
+WEB_QUERY_MAX: Final = 16 * 1024
+"""The query of one request to the status API."""
+
+WEB_BODY_MAX: Final = 16 * 1024
+"""The body of one request to the status API."""
+
+WEB_WAITING_MAX: Final = 1000
+"""Requests of one process that may wait for the ends of tasks at a time."""
+
 LEDGER_COMMIT_S: Final = 30.0
 """How long the ledger's database may take for one of its steps; then the step is tried again."""
 
