@@ -63,6 +63,9 @@ def deliver_twice(stage: Stage) -> None:
         message = stage.rng.choice(pending)
         stage.note(f"seq {message.sequence} is delivered again, to {worker.name}")
         stage.laws.doubled(message.task.id)
+        for run in [run for other in stage.workers for run in other.runs]:
+            if run.delivery.sequence == message.sequence:
+                run.delivery.doubted = True  # its worker has not extended it for so long, and knows that
         worker.arrived(message)
 
 

@@ -116,6 +116,8 @@ class Worker(Intake):
         """Forget the boot mark, doubt what has not started, get no answer to what is on its way."""
         self.boot = Boot()
         self.doubt()
+        for run in [run for run in self.runs if run.answer is not None and run.sent is None]:
+            self.advance(run)  # an answer that has come is acted on before the loss is noticed
         for run in self.runs:
             run.delivery.doubted = True
         for run in [run for run in self.runs if run.awaits_answer]:

@@ -34,7 +34,8 @@ class Watch:
 
     def broker_restarted(self) -> None:
         """Have what runs noted, so that another who gets a copy of it does not start it."""
-        self.note_until = time.monotonic() + SETTLE_S
+        # Longer than others wait, who count from when the first of all was back.
+        self.note_until = time.monotonic() + 2 * SETTLE_S
 
     def to_note(self) -> list[Run]:
         """What runs on a broker that has started anew, and is not known to run."""
