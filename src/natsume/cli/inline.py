@@ -9,17 +9,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import typer
 
 from natsume.base_task import BaseTask
 from natsume.binding import bind
 from natsume.children import Children
+from natsume.control import Stop, TaskControl
 from natsume.core.delivery import Delivery
 from natsume.depends import CallbackSpawner
 from natsume.exceptions import LeaseLost, NatsumeError, TaskTimeoutError
 from natsume.given import HeldLocks, TaskInfo
 from natsume.locks import BaseLimiter, BaseLock
 from natsume.model.lock import Blocked, Holding, Want
-from natsume.model.record import Chunk, Done
+from natsume.model.record import Chunk, Done, Progress
 from natsume.model.task import State, Task
 from natsume.ports import Lease
 from natsume.registry import Actor, Registry
@@ -51,6 +53,21 @@ class ByHand(Run):
         self.interrupt("lease")
 
 
+class Aloud:
+    """Tells a person at the terminal what the task says (a Teller); nobody else can cancel it."""
+
+    stop: Stop | None = None
+
+    async def progress(self, progress: Progress) -> None:
+        """Print how far it is."""
+        total = "" if progress.total is None else f"/{progress.total:g}"
+        typer.echo(f"{progress.done:g}{total}  {progress.message}".rstrip(), err=True)
+
+    async def comment(self, text: str) -> None:
+        """Print a comment."""
+        typer.echo(text, err=True)
+
+
 class Inline:
     """One task, from its locks to its children."""
 
@@ -66,7 +83,8 @@ class Inline:
         self._run = ByHand(Delivery(self._message, b"", 0, 1), os.urandom(6).hex())
         self._run.actor, self._run.task = actor, task
         self._chunks: list[Chunk] = []
-        self._children = Children(registry, self._message, self._submit, self._keep_chunk)
+        self._control = TaskControl(Aloud())
+        self._children = Children(registry, self._message, self._submit, self._keep_chunk, lambda: self._control)
 
     @property
     def scheduled(self) -> int:
@@ -156,6 +174,7 @@ class Inline:
             TaskInfo: TaskInfo(self._message.id, self._actor.name, 1, self._settings.worker),
             HeldLocks: HeldLocks({lease.want.key: lease.token for lease in self._run.leases}),
             CallbackSpawner: CallbackSpawner(self._children),
+            TaskControl: self._control,
         }
 
     async def _take(self, lock: BaseLock, held: AsyncExitStack) -> None:

@@ -33,6 +33,23 @@ GIVEN = """
             return [info.actor, info.attempt, locks.token() > 0]
 """
 
+TALKING = """
+    from natsume import BaseTask, TaskControl
+    from natsume.control import comment, should_cancel
+
+    class Talking(BaseTask):
+        async def execute(self, control: TaskControl):
+            await control.progress(1, 2, "half")
+            await comment("that is all")
+            return [control.should_cancel(), should_cancel()]
+"""
+
+
+def test_what_a_task_says_of_itself_is_told_on_stderr(natsume, site):
+    site.add("talking_actors", TALKING, "[natsume.tasks.talking]\nTalking = talking_actors:Talking\n")
+    ran = natsume("call", "Talking")
+    assert (ran.code, ran.out, ran.error_lines) == (0, "[null,null]\n", ["1/2  half", "that is all"])
+
 
 def test_a_task_without_locks_needs_no_broker(natsume):
     ran = natsume("call", "own:Echo", "--args", '["a"]', "--kwargs", '{"times": 3}')
