@@ -38,6 +38,7 @@ class Made(msgspec.Struct):
     lane: str = str(LANE)
     unique: None = None
     dlq_eligible: bool = False
+    rights: None = None
 
     @property
     def arguments(self) -> "Made":
