@@ -136,6 +136,7 @@ async def working(
 ) -> AsyncIterator[Worker]:
     """A worker that runs until the block ends, and then stops within the grace period."""
     async with connected(settings, name=f"natsume worker {settings.worker}") as broker:
+        broker.follow_epoch()
         overrides = Overrides()
         rules, strikes = LimitRules(), Standing()
         await broker.config.watch(both(overrides.take, rules.take_file))
@@ -222,6 +223,7 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
         reconciler = reconciler_of(broker, settings, registry)
         restorer, resender = restorer_of(broker, engine, settings, registry), resender_of(broker, engine)
         broker.wire.on_restored += [restorer.doubt, reconciler.doubt]
+        broker.follow_epoch(restorer.changed)
 
         def configure(applied: Applied | Unreadable | None) -> None:
             if applied is not None or restorer.known.is_set():  # an empty broker says nothing

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, insert, inspect, select
 from natsume.adapters.sql import migrating
 from natsume.adapters.sql.engine import engine_of
 from natsume.adapters.sql.ledger import SqlLedger
+from natsume.adapters.sql.remains import SqlEpochs
 from natsume.adapters.sql.schema import attempts, comments, epochs, joins, metadata, tasks
 from natsume.core.projection import Changes, project
 from natsume.exceptions import LedgerError
@@ -112,10 +113,11 @@ async def test_several_write_at_once(ledger, engine, database_url):
     for one in others:
         await one.close()
     assert await count(engine, tasks) == 400
-    assert await count(engine, epochs) == 1
 
 
 async def test_each_broker_is_an_epoch_and_its_position_only_grows(ledger, engine):
+    for broker in ("one", "two"):
+        await SqlEpochs(engine).meet(broker)
     for broker, sequence in (("one", 5), ("one", 3), ("two", 1), ("one", 9)):
         await ledger.project(Changes([], [], []), broker, sequence)
     async with engine.begin() as connection:
@@ -192,6 +194,12 @@ async def test_each_row_knows_the_last_epoch_that_told_of_it(ledger, engine):
             return dict(map(tuple, await connection.execute(select(tasks.c.id, tasks.c.epoch))))
 
     await ledger.project(project([submitted("a"), submitted("b")]), "one", 1)
+    assert await epochs_of() == {"a": 0, "b": 0}
+    await SqlEpochs(engine).meet("one")
+    with pytest.raises(LedgerError, match="compared with the ledger"):
+        await ledger.project(project([submitted("a")]), "two", 1)
+    await ledger.project(project([submitted("a"), submitted("b")]), "one", 1)
+    await SqlEpochs(engine).meet("two")
     await ledger.project(project([submitted("a")]), "two", 1)
     await ledger.project(project([submitted("b")]), "one", 2)
     assert await epochs_of() == {"a": 2, "b": 1}

@@ -38,9 +38,10 @@ class Projector:
     async def _commit(self, batch: list[Recorded]) -> None:
         """Commit and acknowledge; what the database will never take is left out, and holds up nothing else."""
         changes = project([(record.subject, record.body) for record in batch])
-        broker, sequence = self._broker(), max(record.sequence for record in batch)
+        sequence = max(record.sequence for record in batch)
         try:
-            await insist(lambda: self._ledger.project(changes, broker, sequence))
+            # Asked at each try: the broker may be found to be another one meanwhile.
+            await insist(lambda: self._ledger.project(changes, self._broker(), sequence))
         except LedgerError as error:
             if len(batch) > 1:
                 middle = len(batch) // 2

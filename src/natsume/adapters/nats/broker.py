@@ -170,6 +170,16 @@ class Broker:
     async def _time(self) -> float:
         return datetime.fromisoformat((await self.stream_info(TASKS))["ts"]).timestamp()
 
+    def follow_epoch(self, tell: Callable[[], None] = lambda: None) -> None:
+        """Give tokens of a later epoch as soon as a conductor has found that the broker is another, and `tell`."""
+
+        def told(_subject: bytes, _reply: bytes, body: bytes, _headers: bytes | None) -> None:
+            if body.isdigit() and len(body) <= len(str(limits.EPOCH_MAX)):
+                self.leases.epoch = max(self.leases.epoch, int(body))
+                tell()
+
+        self.wire.listen(kv("config", "epoch"), told)
+
     async def _epoch(self) -> int:
         """How many brokers' data were lost before this one's, as `config` says; nothing said is none."""
         found = await self.config_reader.last([kv("config", "epoch")])

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Table, and_, case, delete, exists, func, insert, literal, or_, select, update
+from sqlalchemy import Table, and_, case, delete, exists, func, literal, or_, select, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -14,6 +14,7 @@ from natsume.adapters.sql.migrating import require
 from natsume.adapters.sql.schema import attempts, comments, epochs, joins, tasks
 from natsume.core.join import Join
 from natsume.core.projection import Changes
+from natsume.exceptions import LedgerError
 from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Comment, Row
 from natsume.model.record import child_id
 from natsume.model.task import ENDED, State
@@ -91,13 +92,11 @@ class SqlLedger:
         await self._engine.dispose()
 
     async def _epoch(self, connection: AsyncConnection, broker: str) -> int:
-        """The number of a broker, which gets the next one when it is met first."""
-        found = select(epochs.c.number).where(epochs.c.broker == broker)
-        number: int | None = (await connection.execute(found)).scalar()
-        if number is not None:
-            return number
-        await connection.execute(insert(epochs).from_select(["number", "broker", "began_at"], next_epoch(broker)))
-        return int((await connection.execute(found)).scalar_one())
+        """The number of a broker; raises LedgerError where the ledger knows others, and this one was not met yet."""
+        numbers = {row.broker: row.number for row in await connection.execute(select(epochs.c.broker, epochs.c.number))}
+        if numbers and broker not in numbers:
+            raise LedgerError("the broker is not the one that was followed last; it is to be compared with the ledger")
+        return int(numbers.get(broker, 0))
 
 
 def next_epoch(broker: str) -> Any:
