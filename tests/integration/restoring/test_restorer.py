@@ -4,14 +4,18 @@ import asyncio
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
 
+import msgspec
 import pytest
 
 from natsume import startup
+from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.remains import SqlEpochs
 from natsume.compose import conducting, connect, connected, working
+from natsume.core.projection import project
 from natsume.exceptions import StartupFailed
 from natsume.model import limits
 from natsume.model.config import Applied, TasksConfig
+from natsume.model.record import Started
 from natsume.model.tick import Mark
 from natsume.registry import Registry
 from natsume.restoration import restorer_of
@@ -130,6 +134,17 @@ async def test_a_second_time_changes_nothing(natsume_settings, lost, engine):
         assert await restorer_of(broker, engine, natsume_settings, REGISTRY).once() is None
         after = [(await broker.stream_info(name))["state"]["last_seq"] for name in ("TASKS", "RECORDS", "KV_config")]
         assert after == before
+
+
+async def test_what_runs_in_the_new_broker_already_is_left_alone(natsume_settings, lost, engine):
+    """Such as a task of a service that was faster than the restorer."""
+    async with connected(natsume_settings) as broker:
+        await SqlEpochs(engine).meet(broker.records_created)
+        record = Started("faster", "r:Plain", 1, "w", broker.now())
+        changes = project([("record.started.1.faster", msgspec.json.encode(record))])
+        await SqlLedger(engine).project(changes, broker.records_created, 1)
+        assert (await restorer_of(broker, engine, natsume_settings, REGISTRY).once()).counts.dropped == 0
+        assert await broker.inquiries.ends(["faster"]) == {}
 
 
 async def test_a_broker_that_comes_back_after_another_is_rebuilt_too(engine):
