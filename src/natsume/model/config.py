@@ -109,9 +109,9 @@ class TasksConfig(_Part, frozen=True, rename={"vo_overrides": "vo-overrides"}):
     """The whole file: the VOs, what holds for all of them, and what one of them has otherwise."""
 
     vos: tuple[Text, ...] = ()
-    limits: dict[str, LimitConfig] = {}
     common: dict[str, TaskConfig] = {}
     vo_overrides: dict[str, dict[str, TaskConfig]] = {}
+    limits: dict[str, LimitConfig] = {}
 
     def for_task(self, name: str, vo: str | None = None) -> TaskConfig:
         """What holds for a task (`group:Name`) in a VO: its overrides over what is common."""

@@ -43,7 +43,7 @@ async def _ticking(stage: Stage) -> AsyncIterator[None]:
     """A conductor and a worker here, and the schedules shortened as a tasks file would."""
     registry = Registry.of_classes({f"pilots:{cls.__name__}": cls for cls in _CLASSES})
     often = TaskConfig(schedules={"default": ScheduleConfig(every=1)})
-    config = TasksConfig(tuple(_VOS), {f"pilots:{cls.__name__}": often for cls in _CLASSES[1:]})
+    config = TasksConfig(tuple(_VOS), common={f"pilots:{cls.__name__}": often for cls in _CLASSES[1:]})
     _, revision = await stage.broker.config.read()
     await stage.broker.config.put(Applied(config, "demo", stage.broker.now(), "demo"), revision)
     logging.getLogger("natsume").addHandler(logging.NullHandler())  # the demo's own log tells what fails
