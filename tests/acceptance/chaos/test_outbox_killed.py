@@ -1,6 +1,7 @@
 """A thousand transactions, half of them rolled back, relays killed in between: what was committed runs, and once."""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from .installation import NATSUME, Installation, WorkerProcess
 
 TRANSACTIONS = 1000
 AT_ONCE = 8
-KILLS = 3
+KILLS = int(os.environ.get("CHAOS_KILLS", "3"))
 
 
 class RelayProcess(WorkerProcess):
@@ -51,9 +52,12 @@ async def test_what_was_committed_runs_once(installation: Installation, database
     committed: set[str] = set()
     rolled_back: set[str] = set()
     numbers = iter(range(TRANSACTIONS))
+    # So that each relay that is killed has something to do.
+    shares = asyncio.Semaphore(0)
 
     async def serve() -> None:
         for number in numbers:
+            await shares.acquire()
             async with AsyncSession(engine) as session:
                 token = await installation.client.submit(Noop(number), session=session)
                 if number % 2:
@@ -63,15 +67,24 @@ async def test_what_was_committed_runs_once(installation: Installation, database
                     await session.commit()
                     committed.add(token)
 
+    def allow(count: int) -> None:
+        for _ in range(count):
+            shares.release()
+
+    async def ended() -> int:
+        return len(await installation.done_ids())
+
     relays = [RelayProcess(installation, database_url, number) for number in range(2)]
     serving = [asyncio.create_task(serve()) for _ in range(AT_ONCE)]
     try:
         for number in range(KILLS):
-            done = len(await installation.done_ids())
-            await until(installation.done_ids, lambda ids, done=done: len(ids) > done, within_s=30)
+            done = await ended()
+            allow(TRANSACTIONS // (KILLS + 1))
+            await until(ended, lambda count, done=done: count > done, within_s=30)
             victim = relays[number % 2]
             await victim.kill()
             relays[number % 2] = RelayProcess(installation, database_url, 2 + number)
+        allow(TRANSACTIONS)
         await asyncio.gather(*serving)
         await installation.all_done(committed, within_s=40)
         assert len(committed) == len(rolled_back) == TRANSACTIONS // 2
