@@ -20,7 +20,8 @@ from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.adapters.sql import migrating
 from natsume.adapters.sql.engine import engine_of
 from natsume.adapters.sql.reading import SqlReading
-from natsume.compose import connect, connected, working
+from natsume.compose import working
+from natsume.connecting import connect, connected
 from natsume.model.ledger import Filter
 from natsume.model.record import Done
 from natsume.model.task import State

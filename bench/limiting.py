@@ -12,7 +12,8 @@ from bench.locking import delivered, idle, worker
 from bench.measures import percentile
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.client import Client
-from natsume.compose import connect, connected, working
+from natsume.compose import working
+from natsume.connecting import connect, connected
 from natsume.settings import Settings
 
 WAITING = 1_000

@@ -14,7 +14,8 @@ import psutil
 from bench import ceilings
 from bench.actors import REGISTRY, Noop, Probe, Seen, Slow, Urgent
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.compose import connect, working
+from natsume.compose import working
+from natsume.connecting import connect
 from natsume.settings import Settings
 
 DRAIN = 20_000

@@ -15,7 +15,8 @@ from natsume.adapters.sql import migrating
 from natsume.adapters.sql.engine import engine_of
 from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.schema import tasks
-from natsume.compose import connect, connected, working
+from natsume.compose import working
+from natsume.connecting import connect, connected
 from natsume.core.projection import project
 from natsume.model.subject import submitted
 from natsume.restoration import restorer_of

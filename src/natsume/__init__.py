@@ -91,7 +91,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(results, name)
     if name == "connect":
-        from natsume.compose import connect  # noqa: PLC0415
+        from natsume.connecting import connect  # noqa: PLC0415
 
         return connect
     raise AttributeError(f"module 'natsume' has no attribute {name!r}")

@@ -3,28 +3,22 @@
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from natsume.adapters.nats.broker import Broker
-from natsume.adapters.nats.events import ActorEvents, StreamEvents
+from natsume.adapters.nats.events import ActorEvents
 from natsume.adapters.nats.feed import RecordFeed
 from natsume.adapters.nats.lifeline import NatsLifeline
-from natsume.adapters.nats.outlet import StreamOutlet
 from natsume.adapters.nats.records_feed import LedgerFeed
-from natsume.adapters.nats.topology import ensure
-from natsume.adapters.sql.asked import AskedLedger
 from natsume.agenda import agenda
-from natsume.cancelling import Cancelling
-from natsume.client import Client
+from natsume.connecting import cancelling_of, claiming_of, connected
 from natsume.enums import Size
 from natsume.model.config import Applied, Unreadable
 from natsume.model.task import State
 from natsume.registry import Registry
 from natsume.runtime.canceller import Canceller
-from natsume.runtime.claiming import Claiming
 from natsume.runtime.dispatcher import Dispatcher
 from natsume.runtime.freeing import FreeingFeed
 from natsume.runtime.keepalive import Keepalive, Lifeline
@@ -39,9 +33,7 @@ from natsume.runtime.strikes import Standing
 from natsume.runtime.sweeper import Sweeper
 from natsume.runtime.waker import Waker
 from natsume.runtime.worker import Worker
-from natsume.sending import Sending
 from natsume.settings import Settings
-from natsume.unique import Uniqueness
 
 if TYPE_CHECKING:  # workers and `--help` do without SQLAlchemy
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -49,85 +41,6 @@ if TYPE_CHECKING:  # workers and `--help` do without SQLAlchemy
 _log = logging.getLogger(__name__)
 
 _DUTY_PAUSE_S: Final = 1.0
-
-
-@asynccontextmanager
-async def connected(settings: Settings, *, name: str = "natsume") -> AsyncIterator[Broker]:
-    """A broker whose topology is there; raises BrokerError with one clear sentence."""
-    broker = await Broker.connect(settings, name=name)
-    try:
-        await ensure(broker.request)
-        await broker.refresh()
-        yield broker
-    finally:
-        await broker.close()
-
-
-class connect:  # noqa: N801 - read as a verb: `async with natsume.connect(url) as client:`
-    """A service's client, awaited or as a context: `natsume.connect("nats://127.0.0.1:4222")`.
-
-    Settings come from the environment where they are not given; actors from the installed entry points
-    where no `registry` is given.
-    """
-
-    def __init__(
-        self, url: str | None = None, *, settings: Settings | None = None, registry: Registry | None = None
-    ) -> None:
-        settings = settings or Settings.read()
-        self._settings = settings.at(url) if url else settings
-        self._registry = registry
-        self._client: Client | None = None
-
-    def __await__(self) -> Generator[Any, Any, Client]:
-        return self._open().__await__()
-
-    async def __aenter__(self) -> Client:
-        self._client = await self._open()
-        return self._client
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._client is not None
-        await self._client.close()
-
-    async def _open(self) -> Client:
-        broker = await Broker.connect(self._settings, name="natsume client")
-        try:
-            await ensure(broker.request)
-            await broker.refresh()
-        except BaseException:
-            await broker.close()
-            raise
-        return client_of(broker, self._settings, self._registry)
-
-
-def client_of(broker: Broker, settings: Settings, registry: Registry | None = None) -> Client:
-    """A client over a connected broker, which it closes."""
-    return Client(
-        broker.outgoing,
-        broker.inquiries,
-        broker.records,
-        broker.chunks,
-        lambda: registry or Registry.load(settings.prefixes),
-        broker.now,
-        broker.close,
-        StreamEvents(broker.publisher),
-        broker.claims,
-        broker.letters,
-        cancelling_of(broker, "client"),
-        Sending(
-            broker.outgoing,
-            claiming_of(broker, settings.worker).submit,
-            StreamOutlet(broker.wire, broker.old_records, broker.config_reader, broker.stream_info),
-        ),
-        AskedLedger(settings),
-    )
-
-
-def cancelling_of(broker: Broker, worker: str) -> Cancelling:
-    """What cancels tasks over this broker, in this name."""
-    return Cancelling(broker.flags, broker.inquiries, broker.records, broker.waiting, broker.chunks, broker.now, worker)
 
 
 @asynccontextmanager
@@ -272,12 +185,6 @@ async def database(settings: Settings) -> AsyncIterator["AsyncEngine"]:
         yield engine
     finally:
         await engine.dispose()
-
-
-def claiming_of(broker: Broker, worker: str) -> Claiming:
-    """What takes in unique children over this broker."""
-    uniqueness = Uniqueness(broker.claims, broker.inquiries, broker.outgoing)
-    return Claiming(uniqueness, broker.inquiries, broker.outgoing, broker.records, broker.now, worker)
 
 
 def reconciler_of(broker: Broker, settings: Settings, registry: Registry) -> Reconciler:

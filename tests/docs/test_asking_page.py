@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from natsume import Who
-from natsume.compose import conducting, connect, working
+from natsume.compose import conducting, working
+from natsume.connecting import connect
 from natsume.core.rights import Act, By, Widened, may
 from natsume.exceptions import LedgerError, UnknownTask
 from natsume.model.ledger import Filter

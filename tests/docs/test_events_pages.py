@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from natsume.adapters.nats.events import ActorEvents
-from natsume.compose import conducting, connect, working
+from natsume.compose import conducting, working
+from natsume.connecting import connect
 from natsume.core.dispatch import task_id
 from natsume.registry import Registry
 from natsume.settings import Settings

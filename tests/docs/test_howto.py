@@ -14,7 +14,8 @@ from sqlalchemy import text
 
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.children import child_id
-from natsume.compose import conducting, connect, working
+from natsume.compose import conducting, working
+from natsume.connecting import connect
 from natsume.registry import Registry
 from natsume.settings import Settings
 

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import insert, select
 
 from natsume.adapters.nats import line
-from natsume.compose import connect, working
+from natsume.compose import working
+from natsume.connecting import connect
 from natsume.exceptions import Fenced
 from natsume.model.lock import Holding
 from natsume.registry import Registry

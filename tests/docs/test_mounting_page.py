@@ -9,7 +9,8 @@ import pytest
 
 from asgi import ask
 from natsume import BaseTask
-from natsume.compose import connect, working
+from natsume.compose import working
+from natsume.connecting import connect
 from natsume.registry import Registry
 from natsume.web.document import document
 

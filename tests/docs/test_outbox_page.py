@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from natsume.compose import connect, working
+from natsume.compose import working
+from natsume.connecting import connect
 from natsume.outbox import engine_at
 from natsume.registry import Registry
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from natsume.compose import connect
+from natsume.connecting import connect
 from natsume.testing import until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "recreate-the-broker.md").read_text()

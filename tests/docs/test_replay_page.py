@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from natsume.compose import connect, working
+from natsume.compose import working
+from natsume.connecting import connect
 from natsume.registry import Registry
 from natsume.testing import task_done
 

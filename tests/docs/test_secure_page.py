@@ -6,7 +6,8 @@ from pathlib import Path
 
 from natsume import BaseTask
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.compose import connect, working
+from natsume.compose import working
+from natsume.connecting import connect
 from natsume.registry import Registry
 from natsume.settings import Security, Settings
 

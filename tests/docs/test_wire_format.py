@@ -13,7 +13,8 @@ import pytest
 
 from natsume import BaseTask
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.compose import connect, working
+from natsume.compose import working
+from natsume.connecting import connect
 from natsume.model import codec, limits
 from natsume.model.record import (
     Commented,

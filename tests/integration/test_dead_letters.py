@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from natsume import BaseTask, CallbackSpawner, JoinResults
 from natsume.cli.main import main
-from natsume.compose import connect
+from natsume.connecting import connect
 from natsume.core.settling import Wanted
 from natsume.exceptions import BrokerError, UnknownTask, UsageError
 from natsume.model.record import Done, Letter, When, child_id, replay_id

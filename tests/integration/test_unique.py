@@ -8,7 +8,8 @@ import pytest
 
 from natsume import BaseTask, DuplicateTask, Unique
 from natsume.adapters.nats.direct import DirectReader
-from natsume.compose import conducting, connect
+from natsume.compose import conducting
+from natsume.connecting import connect
 from natsume.exceptions import BrokerError
 from natsume.model.task import State
 from natsume.registry import Registry

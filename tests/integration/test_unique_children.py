@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from natsume import BaseTask, CallbackSpawner, JoinResults, Unique
 from natsume.adapters.nats.events import ActorEvents
-from natsume.compose import claiming_of, conducting, connected
+from natsume.compose import conducting
+from natsume.connecting import claiming_of, connected
 from natsume.core.claim import place_of
 from natsume.core.dispatch import task_id
 from natsume.core.join import JoinState

@@ -79,7 +79,7 @@ async def _within(following: Any, token: str, timeout_s: float | None) -> State:
 
 async def _cancel(settings: Settings, token: str, why: str, cascade: bool) -> tuple[bool, State]:
     from natsume.cli.looking import looking  # noqa: PLC0415 - `--help` need not load the broker
-    from natsume.compose import cancelling_of  # noqa: PLC0415
+    from natsume.connecting import cancelling_of  # noqa: PLC0415
 
     async with looking(settings) as broker:
         await broker.refresh_clock()
@@ -90,7 +90,7 @@ async def _cancel(settings: Settings, token: str, why: str, cascade: bool) -> tu
 
 async def _comment(settings: Settings, token: str, text: str) -> None:
     from natsume.cli.looking import looking  # noqa: PLC0415 - `--help` need not load the broker
-    from natsume.compose import cancelling_of  # noqa: PLC0415
+    from natsume.connecting import cancelling_of  # noqa: PLC0415
 
     async with looking(settings) as broker:
         await broker.refresh_clock()

@@ -135,7 +135,7 @@ class Inline:
                     await self._submit(due.task, due.at)
             unique = [due for due in follows if due.place is not None]
             if unique:
-                from natsume.compose import claiming_of  # noqa: PLC0415 - fewer are unique
+                from natsume.connecting import claiming_of  # noqa: PLC0415 - fewer are unique
 
                 await claiming_of(broker, self._settings.worker).submit(unique)
             return
@@ -227,7 +227,7 @@ class Inline:
 
     async def _connect(self) -> "Broker":
         if self._broker is None:
-            from natsume.compose import connected  # noqa: PLC0415 - a task without locks needs no broker
+            from natsume.connecting import connected  # noqa: PLC0415 - a task without locks needs no broker
 
             name = f"{_NAME} {self._settings.worker}"
             self._broker = await self._stack.enter_async_context(connected(self._settings, name=name))

@@ -39,7 +39,7 @@ def relay(
 
 
 async def _relay(settings: Settings, urls: list[str]) -> None:
-    from natsume.compose import connect  # noqa: PLC0415 - `--help` need not load the broker
+    from natsume.connecting import connect  # noqa: PLC0415 - `--help` need not load the broker
     from natsume.outbox import engine_at, relaying, require  # noqa: PLC0415 - nor SQLAlchemy
 
     stop = stop_on_signals()

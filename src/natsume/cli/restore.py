@@ -44,7 +44,8 @@ def restore(
 async def _restore(settings: Settings, recreate: bool, wait_s: float, replicas: int | None) -> dict[str, Any]:
     from natsume.adapters.sql.migrating import require  # noqa: PLC0415 - `--help` need not load any of these
     from natsume.adapters.sql.remains import SqlEpochs  # noqa: PLC0415
-    from natsume.compose import connected, database  # noqa: PLC0415
+    from natsume.compose import database  # noqa: PLC0415
+    from natsume.connecting import connected  # noqa: PLC0415
     from natsume.recreation import Recreation  # noqa: PLC0415
     from natsume.registry import Registry  # noqa: PLC0415
     from natsume.restoration import restorer_of  # noqa: PLC0415

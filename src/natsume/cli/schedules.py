@@ -115,7 +115,8 @@ def _run(context: typer.Context, command: Callable[["Timetable"], Any]) -> Any:
 @asynccontextmanager
 async def _timetable(settings: Settings) -> AsyncIterator["Timetable"]:
     from natsume.cli.ticking import Timetable  # noqa: PLC0415 - `--help` need not load the broker
-    from natsume.compose import connected, reconciler_of  # noqa: PLC0415
+    from natsume.compose import reconciler_of  # noqa: PLC0415
+    from natsume.connecting import connected  # noqa: PLC0415
     from natsume.registry import Registry  # noqa: PLC0415
 
     async with connected(settings, name="natsume schedules") as broker:

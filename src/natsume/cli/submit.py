@@ -50,7 +50,7 @@ def submit(
 
 
 async def _submit(settings: Settings, registry: Registry, task: BaseTask, options: dict[str, Any], wait: bool) -> None:
-    from natsume.compose import connect  # noqa: PLC0415 - wrong arguments are told without it
+    from natsume.connecting import connect  # noqa: PLC0415 - wrong arguments are told without it
 
     async with connect(settings=settings, registry=registry) as client:
         token = await client.submit(task, **options)

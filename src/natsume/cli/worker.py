@@ -93,7 +93,8 @@ async def _work(
     settings: Settings, registry: Registry, size: Size, concurrency: int, wanted: bool, parent: Parent | None
 ) -> None:
     from natsume.adapters.nats.ack_wait import agree  # noqa: PLC0415 - `--help` need not load the broker
-    from natsume.compose import connected, working  # noqa: PLC0415
+    from natsume.compose import working  # noqa: PLC0415
+    from natsume.connecting import connected  # noqa: PLC0415
 
     stop = stop_on_signals()
     async with connected(settings, name=f"natsume worker {settings.worker}") as broker:

@@ -96,7 +96,7 @@ async def natsume_client(
     natsume_registry: Actors,
 ) -> AsyncIterator[Client]:
     """A client of the broker, as a service has it."""
-    from natsume.compose import connect  # noqa: PLC0415
+    from natsume.connecting import connect  # noqa: PLC0415
 
     async with connect(settings=natsume_settings, registry=_registry(natsume_registry)) as client:
         yield client

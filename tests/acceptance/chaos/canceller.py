@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from natsume.adapters.nats.records import StreamRecords
-from natsume.compose import connect
+from natsume.connecting import connect
 from natsume.registry import Registry
 from natsume.settings import Settings
 

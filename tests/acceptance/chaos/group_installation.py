@@ -9,7 +9,7 @@ from random import Random
 import msgspec
 
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.compose import client_of
+from natsume.connecting import client_of
 from natsume.exceptions import BrokerError
 from natsume.model.record import child_id
 from natsume.registry import Registry

@@ -21,7 +21,7 @@ from natsume.adapters.nats import topology
 from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.client import Client
-from natsume.compose import client_of, connected
+from natsume.connecting import client_of, connected
 from natsume.exceptions import Disconnected
 from natsume.model.record import Done
 from natsume.registry import Registry

@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.compose import client_of
+from natsume.connecting import client_of
 from natsume.exceptions import BrokerError
 from natsume.registry import Registry
 from natsume.testing import until

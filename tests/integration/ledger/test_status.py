@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from natsume import BaseTask, Who
-from natsume.compose import conducting, connect
+from natsume.compose import conducting
+from natsume.connecting import connect
 from natsume.exceptions import Forbidden, LedgerError, UnknownTask
 from natsume.model.ledger import Filter
 from natsume.model.task import State

@@ -11,7 +11,8 @@ import pytest
 
 from natsume.adapters.nats.emptying import Emptying
 from natsume.adapters.sql.remains import SqlEpochs
-from natsume.compose import conducting, connect, working
+from natsume.compose import conducting, working
+from natsume.connecting import connect
 from natsume.recreation import Recreation
 from natsume.registry import Registry
 from natsume.testing import until

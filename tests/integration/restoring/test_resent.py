@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import func, select
 
 from natsume.adapters.sql.schema import tasks
-from natsume.compose import conducting, connect, working
+from natsume.compose import conducting, working
+from natsume.connecting import connect
 from natsume.model import limits
 from natsume.registry import Registry
 from natsume.submission import message_of, submitted_of

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from natsume.compose import conducting, connect, working
+from natsume.compose import conducting, working
+from natsume.connecting import connect
 from natsume.enums import Size
 from natsume.model.record import child_id
 from natsume.registry import Registry

@@ -10,7 +10,8 @@ import pytest
 from natsume import startup
 from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.remains import SqlEpochs
-from natsume.compose import conducting, connect, connected, working
+from natsume.compose import conducting, working
+from natsume.connecting import connect, connected
 from natsume.core.projection import project
 from natsume.exceptions import StartupFailed
 from natsume.model import limits

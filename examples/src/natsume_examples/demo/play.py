@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from natsume.client import Client
-from natsume.compose import client_of
+from natsume.connecting import client_of
 from natsume.testing import until
 from natsume_examples.demo import records, verdict
 from natsume_examples.demo.log import Log

@@ -1,0 +1,104 @@
+"""Connects services and processes to a broker whose topology is there."""
+
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any
+
+from natsume.adapters.nats.broker import Broker
+from natsume.adapters.nats.events import StreamEvents
+from natsume.adapters.nats.outlet import StreamOutlet
+from natsume.adapters.nats.topology import ensure
+from natsume.adapters.sql.asked import AskedLedger
+from natsume.cancelling import Cancelling
+from natsume.client import Client
+from natsume.registry import Registry
+from natsume.runtime.claiming import Claiming
+from natsume.sending import Sending
+from natsume.settings import Settings
+from natsume.unique import Uniqueness
+
+
+@asynccontextmanager
+async def connected(settings: Settings, *, name: str = "natsume") -> AsyncIterator[Broker]:
+    """A broker whose topology is there; raises BrokerError with one clear sentence."""
+    broker = await Broker.connect(settings, name=name)
+    try:
+        await ensure(broker.request)
+        await broker.refresh()
+        yield broker
+    finally:
+        await broker.close()
+
+
+class connect:  # noqa: N801 - read as a verb: `async with natsume.connect(url) as client:`
+    """A service's client, awaited or as a context: `natsume.connect("nats://127.0.0.1:4222")`.
+
+    Settings come from the environment where they are not given; actors from the installed entry points
+    where no `registry` is given.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, settings: Settings | None = None, registry: Registry | None = None
+    ) -> None:
+        settings = settings or Settings.read()
+        self._settings = settings.at(url) if url else settings
+        self._registry = registry
+        self._client: Client | None = None
+
+    def __await__(self) -> Generator[Any, Any, Client]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Client:
+        self._client = await self._open()
+        return self._client
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._client is not None
+        await self._client.close()
+
+    async def _open(self) -> Client:
+        broker = await Broker.connect(self._settings, name="natsume client")
+        try:
+            await ensure(broker.request)
+            await broker.refresh()
+        except BaseException:
+            await broker.close()
+            raise
+        return client_of(broker, self._settings, self._registry)
+
+
+def client_of(broker: Broker, settings: Settings, registry: Registry | None = None) -> Client:
+    """A client over a connected broker, which it closes."""
+    return Client(
+        broker.outgoing,
+        broker.inquiries,
+        broker.records,
+        broker.chunks,
+        lambda: registry or Registry.load(settings.prefixes),
+        broker.now,
+        broker.close,
+        StreamEvents(broker.publisher),
+        broker.claims,
+        broker.letters,
+        cancelling_of(broker, "client"),
+        Sending(
+            broker.outgoing,
+            claiming_of(broker, settings.worker).submit,
+            StreamOutlet(broker.wire, broker.old_records, broker.config_reader, broker.stream_info),
+        ),
+        AskedLedger(settings),
+    )
+
+
+def cancelling_of(broker: Broker, worker: str) -> Cancelling:
+    """What cancels tasks over this broker, in this name."""
+    return Cancelling(broker.flags, broker.inquiries, broker.records, broker.waiting, broker.chunks, broker.now, worker)
+
+
+def claiming_of(broker: Broker, worker: str) -> Claiming:
+    """What takes in unique children over this broker."""
+    uniqueness = Uniqueness(broker.claims, broker.inquiries, broker.outgoing)
+    return Claiming(uniqueness, broker.inquiries, broker.outgoing, broker.records, broker.now, worker)
