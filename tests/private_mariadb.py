@@ -48,6 +48,9 @@ class Mariadb:
         """Start, and return once it answers."""
         command = [_program("mariadbd"), "--no-defaults", f"--user={getpass.getuser()}"]
         command += [f"--datadir={self.folder / 'data'}", f"--socket={self._socket}", f"--port={self.port}"]
+        # Another server that starts would remove temporary tables from a directory that both use.
+        (self.folder / "tmp").mkdir(exist_ok=True)
+        command += [f"--tmpdir={self.folder / 'tmp'}"]
         command += ["--bind-address=127.0.0.1", "--skip-log-bin", f"--pid-file={self.folder / 'pid'}"]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)

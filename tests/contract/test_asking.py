@@ -1,6 +1,7 @@
 """What somebody may read from the ledger, over each database; and that no filter reads more."""
 
 import asyncio
+import json
 from fnmatch import fnmatchcase
 from string import printable
 
@@ -44,6 +45,7 @@ ROWS = project(
             failure=Failure("E", "no") if number % 3 == 0 else None,
             owner=OWNERS[number % 4],
             tenant=TENANTS[number % 3],
+            labels={"a": "b"} if number % 5 == 0 else {"'": "%"},
             submitted_at=10.0 + number // 2,
             started_at=50.0 + number,
             finished_at=100.0 + number,
@@ -154,6 +156,7 @@ filters = st.builds(
     Filter,
     **dict.fromkeys(TEXTS, texts),
     states=st.none() | st.lists(st.sampled_from(State), max_size=2).map(tuple),
+    labels=st.none() | st.dictionaries(hostile, hostile, max_size=2),
     enqueued_after=moments,
     finished_before=moments,
     consumed=st.none() | st.booleans(),
@@ -172,6 +175,9 @@ def fits(row: Row, wanted: Filter) -> bool:
             return False
         if values and not any(has is not None and like(has, value, wild) for value in values):
             return False
+    has_labels = json.loads(row.labels or "{}")
+    if any(has_labels.get(name) != value for name, value in (wanted.labels or {}).items()):
+        return False
     times = (wanted.enqueued_after is None or row.enqueued_at > wanted.enqueued_after) and (
         wanted.finished_before is None or (row.finished_at is not None and row.finished_at < wanted.finished_before)
     )
@@ -198,7 +204,7 @@ async def test_no_filter_finds_what_a_search_does_not(reading):
         shown = [row.id for row in found if may(who, Act.SEE, row.owner, row.tenant)]
         mine = [row.id for row in NEWEST if fits(row, wanted) and may(who, Act.SEE, row.owner, row.tenant)]
         # MariaDB takes a name with spaces at its end for the one without.
-        padded = any(value.endswith(" ") for field in TEXTS for value in getattr(wanted, field) or ())
+        padded = any(value.endswith(" ") for field in (*TEXTS, "labels") for value in getattr(wanted, field) or ())
         assert shown == mine or (padded and set(mine) <= set(shown))
 
     await asyncio.to_thread(search)

@@ -11,6 +11,7 @@ import typer
 from natsume.cli.choosing import point
 from natsume.cli.session import session_of
 from natsume.cli.table import Array, AsJson, show_rows
+from natsume.core.listing import labels_of
 from natsume.ledger import Ledger
 from natsume.model.codec import timestamp
 from natsume.model.ledger import Filter, Row
@@ -39,6 +40,7 @@ def list_tasks(
     root: Annotated[Texts, typer.Option(help="All descendants of this task.")] = None,
     join: Annotated[Texts, typer.Option(help="The members of this join.")] = None,
     reason: Annotated[Texts, typer.Option(help="Dead letters with this reason.")] = None,
+    label: Annotated[Texts, typer.Option(metavar="NAME=VALUE", help="Those with this label; with all of them.")] = None,
     after: Annotated[Time, typer.Option(help=f"Enqueued after {_TIME}.")] = None,
     before: Annotated[Time, typer.Option(help="Enqueued before, likewise.")] = None,
     started_after: Annotated[Time, typer.Option(help="Started after.")] = None,
@@ -67,6 +69,7 @@ def list_tasks(
         roots=_values(root),
         joins=_values(join),
         reasons=_values(reason),
+        labels=labels_of(label) if label else None,
         enqueued_after=point(after, "--after"),
         enqueued_before=point(before, "--before"),
         started_after=point(started_after, "--started-after"),

@@ -1,6 +1,7 @@
 """What may be asked of the ledger at once, and what its answer looks like beside what the broker knows by now."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from math import isfinite
 
 from msgspec.structs import replace
@@ -31,6 +32,10 @@ def _flaws(wanted: Filter) -> Iterator[str]:
             if len(value) > limits.FILTER_VALUES_MAX:
                 yield f"{field} has {len(value)} values; {limits.FILTER_VALUES_MAX} are the most"
             yield from _texts(field, value)
+        elif isinstance(value, dict):
+            if len(value) > limits.LABELS_MAX:
+                yield f"{field} has {len(value)} pairs; {limits.LABELS_MAX} are the most"
+            yield from _texts(field, chain(*value.items()))
 
 
 def _texts(field: str, texts: Iterable[str]) -> Iterator[str]:
@@ -39,6 +44,18 @@ def _texts(field: str, texts: Iterable[str]) -> Iterator[str]:
             yield f"{field} has a value of {len(text)} characters; {limits.HEADER_VALUE_MAX} are the most"
         elif any("\ud800" <= one <= "\udfff" for one in text):
             yield f"{field} has a value that is no text"
+
+
+def labels_of(texts: Iterable[str]) -> dict[str, str]:
+    """Labels that are written `name=value`; raises UsageError."""
+    pairs = [text.partition("=") for text in texts]
+    wrong = [name for name, sign, _ in pairs if not (name and sign)]
+    if wrong:
+        raise UsageError(f"a label is written name=value, not {wrong[0]!r}")
+    labels = {name: value for name, _, value in pairs}
+    if len(labels) < len(pairs):
+        raise UsageError("a label is asked for with two values, of which a task has one")
+    return labels
 
 
 def shown(rows: Iterable[Row], ends: Mapping[str, Done], wanted: Filter, who: Who) -> list[Row]:

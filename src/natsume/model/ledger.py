@@ -123,7 +123,8 @@ class Filter(msgspec.Struct, frozen=True):
     """Which tasks to list: all fields given must hold, of a field's values any one.
 
     None is any value, an empty tuple none at all (the field is not set). `*` in a value of `ids`, `actors`, `owners` or
-    `workers` stands for any text. `after` is exclusive, `before` too; times are Unix seconds.
+    `workers` stands for any text. Of `labels` all must be there. `after` is exclusive, `before` too; times are Unix
+    seconds.
     """
 
     ids: tuple[str, ...] | None = None
@@ -136,6 +137,7 @@ class Filter(msgspec.Struct, frozen=True):
     roots: tuple[str, ...] | None = None
     joins: tuple[str, ...] | None = None
     reasons: tuple[str, ...] | None = None
+    labels: dict[str, str] | None = None
     enqueued_after: float | None = None
     enqueued_before: float | None = None
     started_after: float | None = None

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Meta
 
+from natsume.core.listing import labels_of
 from natsume.exceptions import UsageError
 from natsume.model import limits
 from natsume.model.ledger import Filter, Place
@@ -32,6 +33,7 @@ class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     root: Annotated[Texts | None, Meta(description="The first of their ancestors. Empty: those without.")] = None
     join: Annotated[Texts | None, Meta(description="Joins that wait for them. Empty: those without.")] = None
     reason: Annotated[Texts | None, Meta(description="Reasons of dead letters. Empty: those that are none.")] = None
+    label: Annotated[Texts | None, Meta(description="Labels as `name=value`; all of them must be there.")] = None
     enqueued_after: Annotated[Moment | None, Meta(description="RFC 3339, as all times.")] = None
     enqueued_before: Moment | None = None
     started_after: Moment | None = None
@@ -72,6 +74,7 @@ class Remark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _SEVERAL: Final = ("id", "state", "actor", "owner", "tenant", "worker", "parent", "root", "join", "reason")
+_REPEATED: Final = frozenset({*_SEVERAL, "label"})
 _LIKE_FILTER: Final = tuple(name for name in Listing.__struct_fields__ if name in Filter.__struct_fields__)
 T = TypeVar("T")
 
@@ -86,7 +89,7 @@ def query_of(text: bytes, kind: type[T]) -> T:
     except ValueError:
         raise UsageError("the query is not URL-encoded UTF-8") from None
     for name, value in pairs:
-        if kind is Listing and name in _SEVERAL:
+        if kind is Listing and name in _REPEATED:
             given.setdefault(name, []).append(value)
         elif name in given:
             raise UsageError(f"the parameter {name} is given twice")
@@ -106,7 +109,8 @@ def body_of(body: bytes, kind: type[T]) -> T:
 def filter_of(listing: Listing) -> Filter:
     """The filter that a listing asks for."""
     several = {f"{name}s": getattr(listing, name) for name in _SEVERAL}
-    return Filter(**several, **{name: _seconds(getattr(listing, name)) for name in _LIKE_FILTER})
+    alike = {name: _seconds(getattr(listing, name)) for name in _LIKE_FILTER}
+    return Filter(**several, **alike, labels=labels_of(listing.label) if listing.label else None)
 
 
 def place_of(text: str | None) -> Place | None:

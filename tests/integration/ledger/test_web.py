@@ -141,6 +141,9 @@ async def test_a_list_has_only_what_one_may_see_page_by_page(web, done):
     assert await listed("root") == [theirs, *mine[::-1]]
     assert await listed("root", "?limit=2&owner=ad*&actor=w:Noop&state=COMPLETED&state=FAILED") == mine[::-1]
     assert await listed("root", "?limit=2&tenant=") == mine[::-1]
+    labelled = await done(Noop(4), owner="bob", labels={"run": "7=8", "x": "y"})
+    assert await listed("bob", "?limit=2&label=run=7%3D8&label=x=y") == [labelled]
+    assert await listed("bob", "?limit=2&label=run=8") == []
     assert await listed("root", "?limit=2&consumed=true") == []
     assert await listed("root", "?limit=2&finished_after=2100-01-01T00:00:00Z") == []
 
@@ -186,6 +189,8 @@ async def test_a_comment_is_told(web, natsume_client):
         ("GET", "/tasks?limit=0", b"", 400, "limit"),
         ("GET", "/tasks?limit=1001", b"", 400, "limit"),
         ("GET", "/tasks?limit=1&limit=2", b"", 400, "given twice"),
+        ("GET", "/tasks?label=x", b"", 400, "name=value"),
+        ("GET", "/tasks?label=x=1&label=x=2", b"", 400, "two values"),
         ("GET", "/tasks?nothing=1", b"", 400, "unknown field `nothing`"),
         ("GET", "/tasks?state=GONE", b"", 400, "GONE"),
         ("GET", "/tasks?after=x", b"", 400, "not what `next`"),

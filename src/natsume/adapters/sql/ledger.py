@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from natsume.adapters.sql.engine import transaction
 from natsume.adapters.sql.migrating import require
-from natsume.adapters.sql.schema import attempts, comments, epochs, joins, tasks
+from natsume.adapters.sql.schema import attempts, comments, epochs, joins, labels, tasks
 from natsume.core.join import Join
 from natsume.core.projection import Changes
+from natsume.core.said import fitted
 from natsume.exceptions import LedgerError
 from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Comment, Row
 from natsume.model.record import child_id
@@ -21,7 +22,13 @@ from natsume.model.task import ENDED, State
 
 _ENDED: Final = tasks.c.state.in_(sorted(ENDED))
 _MOMENTS: Final = frozenset(name for name in Row.__struct_fields__ if name.endswith("_at"))
-_OF_A_TASK: Final = ((attempts, "task_id"), (comments, "task_id"), (joins, "callback"), (tasks, "id"))
+_OF_A_TASK: Final = (
+    (attempts, "task_id"),
+    (comments, "task_id"),
+    (labels, "task_id"),
+    (joins, "callback"),
+    (tasks, "id"),
+)
 _PLAIN: Final = tuple(name for name in Row.__struct_fields__ if name not in _MOMENTS)
 
 
@@ -34,6 +41,7 @@ class SqlLedger:
         self._attempts = _unless_there(engine, attempts)
         self._joins = _unless_there(engine, joins)
         self._comments = _unless_there(engine, comments)
+        self._labels = _unless_there(engine, labels)
 
     async def prepare(self) -> None:
         """Make sure that the schema is this version's."""
@@ -45,16 +53,16 @@ class SqlLedger:
         rows = [_values(row) for row in sorted(changes.rows, key=lambda row: row.id)]
         failed = [_attempt(one) for one in sorted(changes.attempts, key=lambda one: (one.task_id, one.attempt))]
         said = [_comment(one) for one in sorted(changes.comments, key=lambda one: (one.task_id, one.key))]
+        labelled = [one for row in rows if row["labels"] for one in _labels(row["id"], row["labels"])]
         opened = [_join(one) for one in sorted(changes.joins, key=lambda one: one.id)]
         async with transaction(self._engine) as connection:
             epoch = await self._epoch(connection, broker)
             for statement, values in ((self._rows, rows), (self._joins, opened)):
                 if values:
                     await connection.execute(statement, [one | {"epoch": epoch} for one in values])
-            if failed:
-                await connection.execute(self._attempts, failed)
-            if said:
-                await connection.execute(self._comments, said)
+            for statement, values in ((self._attempts, failed), (self._comments, said), (self._labels, labelled)):
+                if values:
+                    await connection.execute(statement, values)
             farther = update(epochs).where(epochs.c.broker == broker, epochs.c.sequence < sequence)
             await connection.execute(farther.values(sequence=sequence))
 
@@ -145,6 +153,12 @@ def _values(row: Row) -> dict[str, Any]:
         at = getattr(row, name)
         values[name] = None if at is None else _moment(at)
     return values
+
+
+def _labels(task_id: str, text: str) -> list[dict[str, str]]:
+    pairs = sorted(msgspec.json.decode(text, type=dict[str, str]).items())
+    named = {fitted(name): fitted(value) for name, value in pairs}
+    return [{"task_id": task_id, "name": name, "value": value} for name, value in named.items()]
 
 
 def _attempt(one: Attempt) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from typing import Any, Final
 from msgspec.structs import replace
 from sqlalchemy import Column, ColumnElement, Select, and_, false, func, insert, or_, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.sql.expression import ColumnCollection
 
 from natsume.adapters.sql.engine import transaction
+from natsume.adapters.sql.labelled import few_labelled, labelled
 from natsume.adapters.sql.schema import attempts, comments, tasks
 from natsume.core.rights import OPERATOR, Who
 from natsume.core.said import fitted
@@ -25,15 +27,15 @@ from natsume.model.task import State
 _LONG: Final = frozenset({"arguments", "result", "subject", "headers", "body", "error_message", "settled_why"})
 _LISTED: Final = tuple(tasks.c[name] for name in Row.__struct_fields__ if name not in _LONG)
 _COLUMNS: Final = {
-    "ids": tasks.c.id,
-    "joins": tasks.c.join_id,
-    "parents": tasks.c.parent,
-    "roots": tasks.c.root,
-    "reasons": tasks.c.reason,
-    "owners": tasks.c.owner,
-    "tenants": tasks.c.tenant,
-    "workers": tasks.c.worker,
-    "actors": tasks.c.actor,
+    "ids": "id",
+    "joins": "join_id",
+    "parents": "parent",
+    "roots": "root",
+    "reasons": "reason",
+    "owners": "owner",
+    "tenants": "tenant",
+    "workers": "worker",
+    "actors": "actor",
 }
 """What a field of the filter is compared with; all but `reasons` have an index, the most telling come first."""
 _ASCII: Final = ("ids", "joins", "parents", "roots", "reasons")
@@ -42,6 +44,7 @@ _WILD: Final = frozenset({"ids", "actors", "owners", "workers"})
 _NAMES: Final = ("owners", "workers", "actors")
 _NAMES_MAX: Final = 5000
 _BRANCHES_MAX: Final = 64
+Columns = ColumnCollection[str, Any]
 
 
 class SqlReading:
@@ -80,15 +83,17 @@ class SqlReading:
                 return []
             wanted = replace(wanted, **{field: possible}) if values else wanted
         async with transaction(self.engine) as connection:
-            # Whose names there are is for operators to know; of others' tasks there are few enough to look at each.
-            for field in _NAMES if who.operator else ():
+            # Who there is, is for operators to know: others' own tasks are looked at one by one.
+            for field in _NAMES if who.operator else ("actors",):
                 values = getattr(wanted, field) or ()
                 if any("*" in value for value in values):
-                    names = await _names(connection, _COLUMNS[field], values)
+                    names = await _names(connection, tasks.c[_COLUMNS[field]], values)
                     if names == ():
                         return []
                     wanted = replace(wanted, **{field: names or values})
-            return [_row(found) for found in (await connection.execute(page(wanted, count, after, who))).mappings()]
+            few = await few_labelled(connection, wanted.labels) if wanted.labels else None
+            statement = page(wanted, count, after, who) if few is None else page_of(few, wanted, count, after, who)
+            return [_row(found) for found in (await connection.execute(statement)).mappings()]
 
     async def consume(self, row: Row) -> None:
         """Keep that the owner of a task has seen its end; `row` is for a task whose records are not projected yet."""
@@ -146,10 +151,15 @@ def page(wanted: Filter, count: int, after: Place | None, who: Who = OPERATOR) -
         driver, values = None, (None,)
     if len(states) * len(scopes) > _BRANCHES_MAX:
         scopes = [list(_seen_by(who))]
-    rest = [*_compared(wanted, driver), *_times(wanted), *_from(after)]
+    rest = list(_meant(wanted, driver, after, tasks.c))
     branches = [
         _newest(
-            [tasks.c.state == state, *([] if driver is None else [_COLUMNS[driver] == fitted(value)]), *scope, *rest],
+            [
+                tasks.c.state == state,
+                *([] if driver is None else [tasks.c[_COLUMNS[driver]] == fitted(value)]),
+                *scope,
+                *rest,
+            ],
             count,
         )
         for state, value, scope in product(states, values, scopes)
@@ -162,11 +172,11 @@ def page(wanted: Filter, count: int, after: Place | None, who: Who = OPERATOR) -
     return ordered.order_by(newest.c.enqueued_at.desc(), newest.c.id.desc())
 
 
-def _seen_by(who: Who) -> Iterator[ColumnElement[bool]]:
+def _seen_by(who: Who, columns: Columns = tasks.c) -> Iterator[ColumnElement[bool]]:
     """The tasks that somebody may see; for an operator nothing to say."""
     if not who.operator:
-        owned = [tasks.c.owner == fitted(who.user)] if who.user else []
-        yield or_(false(), *owned, tasks.c.tenant.in_([fitted(one) for one in who.tenants if one]))
+        owned = [columns.owner == fitted(who.user)] if who.user else []
+        yield or_(false(), *owned, columns.tenant.in_([fitted(one) for one in who.tenants if one]))
 
 
 def _scopes(who: Who) -> list[list[ColumnElement[bool]]]:
@@ -174,7 +184,8 @@ def _scopes(who: Who) -> list[list[ColumnElement[bool]]]:
     if who.operator:
         return [[]]
     owned = [tasks.c.owner == fitted(who.user)] if who.user else []
-    others = [or_(tasks.c.owner.is_(None), tasks.c.owner != fitted(who.user))] if who.user else []
+    # In a form that no index serves: it is true of most tasks, and a database would count them through.
+    others = [func.coalesce(tasks.c.owner, "") != fitted(who.user)] if who.user else []
     shared = dict.fromkeys(fitted(one) for one in who.tenants if one)
     return [*([owned] if owned else []), *([tasks.c.tenant == tenant, *others] for tenant in shared)]
 
@@ -188,9 +199,26 @@ def _is_exact(field: str, values: tuple[str, ...] | None) -> bool:
     return bool(values) and not (field in _WILD and any("*" in value for value in values or ()))
 
 
-def _compared(wanted: Filter, driver: str | None) -> Iterator[ColumnElement[bool]]:
-    for field, column in _COLUMNS.items():
-        values = getattr(wanted, field)
+def page_of(few: list[str], wanted: Filter, count: int, after: Place | None, who: Who) -> Select[Any]:
+    """The statement of a page of these tasks, which are read all, whatever indexes the filter offers besides."""
+    read = select(*_LISTED).where(tasks.c.id.in_(few)).limit(len(few)).subquery()
+    states = [] if wanted.states is None else [read.c.state.in_(wanted.states)]
+    meant = select(read).where(*states, *_seen_by(who, read.c), *_meant(wanted, None, after, read.c))
+    return meant.order_by(read.c.enqueued_at.desc(), read.c.id.desc()).limit(count)
+
+
+def _meant(wanted: Filter, driver: str | None, after: Place | None, columns: Columns) -> Iterator[ColumnElement[bool]]:
+    """All that a filter asks of a row, but for the states and the driver."""
+    yield from _compared(wanted, driver, columns)
+    yield from _times(wanted, columns)
+    yield from _from(after, columns)
+    if wanted.labels:
+        yield from labelled(wanted.labels, columns.id)
+
+
+def _compared(wanted: Filter, driver: str | None, columns: Columns) -> Iterator[ColumnElement[bool]]:
+    for field, name in _COLUMNS.items():
+        column, values = columns[name], getattr(wanted, field)
         if values is None or field == driver:
             continue
         if not values:
@@ -201,25 +229,27 @@ def _compared(wanted: Filter, driver: str | None) -> Iterator[ColumnElement[bool
             yield or_(*(_matches(column, value) for value in values))
     for flag in ("cancel_requested", "consumed"):
         if (value := getattr(wanted, flag)) is not None:
-            yield tasks.c[flag].is_(value)
+            # Not IS: of that MariaDB makes no use of an index.
+            yield columns[flag] == value
 
 
-def _times(wanted: Filter) -> Iterator[ColumnElement[bool]]:
+def _times(wanted: Filter, columns: Columns) -> Iterator[ColumnElement[bool]]:
     for name in ("enqueued", "started", "finished", "heartbeat"):
-        column = tasks.c[f"{name}_at"]
+        column = columns[f"{name}_at"]
         if (at := getattr(wanted, f"{name}_after")) is not None:
             yield column > _moment(at)
         if (at := getattr(wanted, f"{name}_before")) is not None:
             yield column < _moment(at)
             # Nothing happens to a task before it is enqueued: so the index that orders the page begins there.
-            yield tasks.c.enqueued_at < _moment(at)
+            yield columns.enqueued_at < _moment(at)
 
 
-def _from(after: Place | None) -> Iterator[ColumnElement[bool]]:
+def _from(after: Place | None, columns: Columns) -> Iterator[ColumnElement[bool]]:
     if after is not None:
         at = _moment(after.enqueued_at)
-        yield tasks.c.enqueued_at <= at
-        yield or_(tasks.c.enqueued_at < at, and_(tasks.c.enqueued_at == at, tasks.c.id < after.id))
+        earlier = columns.enqueued_at < at
+        yield columns.enqueued_at <= at
+        yield or_(earlier, and_(columns.enqueued_at == at, columns.id < after.id))
 
 
 def _matches(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:

@@ -95,6 +95,21 @@ for _name in ("started_at", "finished_at", "heartbeat_at"):
 Index("tasks_state", "state", *_TIME, _table=tasks)
 Index("tasks_reason", "reason", *_TIME, _table=tasks, sqlite_where=tasks.c.reason.is_not(None))
 
+for _name in ("consumed", "cancel_requested"):
+    # Few are flagged, and those are looked for.
+    Index(f"tasks_{_name}", _name, "state", *_TIME, _table=tasks, sqlite_where=tasks.c[_name] == 1)
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("task_id", ascii_text(_ID), primary_key=True),
+    Column("name", String(_NAME), primary_key=True),
+    Column("value", String(_NAME), nullable=False),
+    Index("labels_value", "name", "value", "task_id"),
+    **_OPTIONS,
+)
+"""The labels of tasks, to find them by; names and values as long as a name may be, of longer ones a hash."""
+
 attempts = Table(
     "attempts",
     metadata,
