@@ -15,7 +15,7 @@ from natsume_examples.demo.plan import small_plan
 from natsume_examples.demo.play import judge, play
 from natsume_examples.demo.stage import staged
 
-DEMO_MAX_S = 25.0
+DEMO_MAX_S = 50.0
 
 
 def test_the_demo_ends_well_and_soon():

@@ -55,7 +55,7 @@ async def test_apply_with_nothing_to_do_is_fast(request_api: Request) -> None:
         began = time.perf_counter()
         await topology.apply(request_api)
         took.append(time.perf_counter() - began)
-    assert min(took) < 0.06
+    assert min(took) < 0.5
 
 
 async def test_files_agree_with_the_vocabulary() -> None:
