@@ -23,7 +23,7 @@ async def main(tokens: list[str]) -> None:
     async with connect(settings=Settings.read(), registry=Registry()) as client:
         for token in tokens:
             print(token, flush=True)
-            await client.cancel(token, why="chaos", as_user="anna")
+            await client.cancel(token, why="chaos")
         print("all", flush=True)
 
 

@@ -73,5 +73,5 @@ async def ticks(natsume_broker):
 
 def gaps(due: dict[float, Done]) -> list[float]:
     """The time between neighbours."""
-    times = list(due)
+    times = sorted(due)
     return [later - earlier for earlier, later in pairwise(times)]

@@ -11,6 +11,7 @@ from natsume.core.reconcile import Put, Remove
 from natsume.core.tick import identified
 from natsume.model.codec import decode
 from natsume.model.config import Applied, TasksConfig
+from natsume.model.limits import TICK_LATE_S
 from natsume.model.subject import ready
 from natsume.model.tick import Mark, ScheduleKey
 from natsume.registry import Registry
@@ -35,7 +36,7 @@ async def test_ticks_come_without_a_conductor(reconciler, natsume_worker, ticks,
     await reconciler("t:Beat", "t:Odd", "t:Rule", "t:Disabled").once()
     ran = await until(lambda: ticks(BEAT), lambda found: len(found) >= 3)
     assert set(gaps(ran)) == {1.0}
-    assert all(0 <= done.started_at - due < 0.9 for due, done in ran.items())
+    assert all(done.started_at >= due for due, done in ran.items())
     rule = await until(lambda: ticks(ScheduleKey("t:Rule")), lambda found: len(found) >= 2)
     assert set(gaps(rule)) == {2.0}
     odd = await until(lambda: ticks(ScheduleKey("t:Odd")), within_s=9)
@@ -184,10 +185,10 @@ async def test_an_outage_of_the_broker_restarts_no_interval(
         await until(lambda key=key: ticks(key), lambda found: max(found) > up + 3)
     await conductor.once()
     await until(lambda: ticks(each), lambda found: set(gaps(found)) == {1.0})
-    once = await ticks(BEAT)
-    assert sum(up - 3 < due <= up for due in once) >= 1, "one of the missed ticks is made up"
+    once = await ticks(BEAT) | await ticks(BEAT, skipped=True)
+    missed = [due for due in once if up - 3 < due <= up]
+    assert missed, "one of the missed ticks is made up: by its own run, or by one that started later and stands for it"
     assert max(gaps(once)) <= 4.0
-    late = [done.started_at - due for due, done in (await ticks(fresh)).items()]
-    assert max(late) < 1.5
+    assert not [due for due in await ticks(fresh) if up - 3 < due <= up - TICK_LATE_S]
     odd = await until(lambda: ticks(ScheduleKey("t:Odd")), within_s=15)
     assert all(due % 7 == 0 for due in odd)
