@@ -162,6 +162,7 @@ class Installation:
                 worker.send(signal.SIGKILL)
             await worker.ended()
         if self._connected is not None:
+            await self.client.ledger.close()
             await self._connected.__aexit__(None, None, None)
 
     def environment(self, **more: str) -> dict[str, str]:
