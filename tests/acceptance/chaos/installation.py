@@ -108,7 +108,7 @@ class WorkerProcess:
             assert self.alive, self.said()
             return "worker ready" in self.said()
 
-        await until(look)
+        await until(look, within_s=30.0)
         return self
 
     def send(self, number: signal.Signals) -> None:

@@ -1,28 +1,32 @@
-"""`kill -9` of a conductor with records in its hands: another goes on within seconds, everything follows once."""
+"""A conductor killed or away: another goes on within seconds, or later than any TTL; everything follows once."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import nats
 import pytest
+from nats.js.errors import NotFoundError
 
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.model.record import child_id
 from natsume.testing import until
 
 from .group_account import starts_of
-from .group_actors import Parent
+from .group_actors import Callback, Parent, members_of
 from .group_installation import MEMBERS, Asked, GroupInstallation
 
 GROUPS = 20
 WITHIN_S = 5.0
+ACK_WAIT_S = 5.0
 
 
 @pytest.fixture
 async def installation(tmp_path: Path) -> AsyncIterator[GroupInstallation]:
     with EmbeddedServer() as server:
-        installation = GroupInstallation(server, tmp_path, 30.0)
+        installation = GroupInstallation(server, tmp_path, ACK_WAIT_S)
         try:
             yield await installation.open()
         finally:
@@ -54,6 +58,62 @@ async def test_what_a_killed_conductor_had_in_hand_follows_exactly_once(installa
     starts = starts_of(installation)
     assert len(starts) == GROUPS * (MEMBERS + 2)
     assert {task: lines for task, lines in starts.items() if len(lines) != 1} == {}
+
+
+async def test_a_conductor_that_was_away_for_longer_than_every_ttl_loses_nothing(
+    installation: GroupInstallation,
+) -> None:
+    for worker in (installation.start_worker(), installation.start_worker()):
+        await worker.ready()
+    parents = [await _ask(installation, number) for number in range(GROUPS)]
+    await until(installation.done_ids, lambda done: set(filter(None, parents)) <= done)
+    expired = [await _let_ttls_pass(installation)]
+    conductor = await installation.start_conductor().ready()
+    await until(installation.journal.started, lambda started: len(started) >= GROUPS * MEMBERS // 3, within_s=30.0)
+    await conductor.kill()
+    await until(lambda: _undone(installation), lambda count: not count, within_s=30.0)
+    expired.append(await _let_ttls_pass(installation))
+    await installation.start_conductor().ready()
+    await installation.all_finished(within_s=60.0)
+    await until(lambda: _undone(installation), lambda count: not count, within_s=4 * ACK_WAIT_S)
+    starts = starts_of(installation)
+    print(f"{expired} records had passed their TTL, {len(starts)} tasks ran")
+    assert sum(expired)
+    assert len(starts) == GROUPS * (MEMBERS + 1) + GROUPS // 2
+    assert {task: lines for task, lines in starts.items() if len(lines) != 1} == {}
+
+
+async def _ask(installation: GroupInstallation, number: int) -> str | None:
+    """Ask for a group, in turn from a task, which has a done record without any conductor, and from a service."""
+    seconds = [0.02] * MEMBERS
+    if number % 2:
+        parent = await installation.client.submit(Parent(number, "plain", seconds))
+        join = child_id(parent, "join-0")
+    else:
+        parent = None
+        join = await installation.client.spawn_with_callback(members_of(number, "plain", seconds), Callback(number))
+    installation.asked.append(Asked(number, "plain", parent or "", join))
+    return parent
+
+
+async def _undone(installation: GroupInstallation) -> int:
+    info = await installation.broker.stream_info("TASKS", subjects_filter="task.>")
+    return len(info["state"].get("subjects") or ())
+
+
+async def _let_ttls_pass(installation: GroupInstallation) -> int:
+    """Take from the broker what it keeps for a time only, as if that had passed: records with a TTL, message ids."""
+    passed = 0
+    async with await nats.connect(installation.server.url) as raw:
+        stream = raw.jetstream()
+        for number in range(1, (await stream.stream_info("RECORDS")).state.last_seq + 1):
+            with suppress(NotFoundError):
+                record = await stream.get_msg("RECORDS", number)
+                if "Nats-TTL" in (record.headers or {}):
+                    await stream.delete_msg("RECORDS", number)
+                    passed += 1
+    await installation.restart_broker()
+    return passed
 
 
 async def _consumer(installation: GroupInstallation) -> dict[str, Any]:
