@@ -24,7 +24,6 @@ from natsume.runtime.freeing import FreeingFeed
 from natsume.runtime.keepalive import Keepalive, Lifeline
 from natsume.runtime.limit_rules import LimitRules, both
 from natsume.runtime.overrides import Overrides
-from natsume.runtime.perform import Ports
 from natsume.runtime.projector import Projector
 from natsume.runtime.pruner import Pruner
 from natsume.runtime.reactor import Reactor
@@ -33,6 +32,7 @@ from natsume.runtime.strikes import Standing
 from natsume.runtime.sweeper import Sweeper
 from natsume.runtime.waker import Waker
 from natsume.runtime.worker import Worker
+from natsume.runtime.worker_ports import Ports
 from natsume.settings import Settings
 
 if TYPE_CHECKING:  # workers and `--help` do without SQLAlchemy

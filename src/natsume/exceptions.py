@@ -117,8 +117,30 @@ class LockNotAcquired(NatsumeError):
     """A lock that a running task asked for was held by others for as long as it would wait."""
 
 
-class TaskTimeoutError(NatsumeError):
-    """The task ran longer than its actor's `timeout_s`."""
+class ResourceLimitExceeded(NatsumeError):
+    """The task took more than it may: `limit` is the name of what its actor declares, `value` what that allows.
+
+    `peak` is the most that was seen of it, in the unit of the limit.
+    """
+
+    def __init__(self, actor: str, limit: str, value: float, peak: float) -> None:
+        unit = "MB" if limit.endswith("_mb") else "s"
+        super().__init__(f"{actor} exceeded its {limit} of {value:g} {unit}: it took {peak:.4g} {unit}")
+        self.limit = limit
+        self.value = value
+        self.peak = peak
+
+
+class ProcessDied(NatsumeError):
+    """The process that the task had to itself ended before the task did, by the signal `signal` or by itself."""
+
+    def __init__(self, sentence: str, signal: int | None = None) -> None:
+        super().__init__(sentence)
+        self.signal = signal
+
+
+class ProcessesLeft(NatsumeError):
+    """The task returned and left processes running, which were killed."""
 
 
 class TaskRetryRequestedError(Exception):

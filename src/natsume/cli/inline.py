@@ -17,7 +17,7 @@ from natsume.children import Children
 from natsume.control import Stop, TaskControl
 from natsume.core.delivery import Delivery
 from natsume.depends import CallbackSpawner
-from natsume.exceptions import LeaseLost, NatsumeError, TaskTimeoutError
+from natsume.exceptions import LeaseLost, NatsumeError, ResourceLimitExceeded
 from natsume.given import HeldLocks, TaskInfo
 from natsume.locks import BaseLimiter, BaseLock
 from natsume.model.lock import Blocked, Holding, Want
@@ -114,7 +114,7 @@ class Inline:
                 if not self._run.lost:
                     raise
                 raise LeaseLost(f"{self._actor.name} was stopped: a lock of it was lost") from None
-            except TaskTimeoutError as error:
+            except ResourceLimitExceeded as error:
                 raise Raised(str(error)) from error
             except Exception as error:
                 raise Raised(f"{self._actor.name} raised {type(error).__name__}: {error}") from error
@@ -161,13 +161,16 @@ class Inline:
     async def _in_time(self, debugger: str) -> AsyncIterator[None]:
         """The actor's timeout; a person at a debugger may take as long as they like."""
         limit_s = self._actor.timeout_s if debugger == "none" else None
+        began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(limit_s) as limit:
                 yield
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise TaskTimeoutError(f"{self._actor.name} ran longer than its timeout_s of {limit_s:g} s") from None
+            assert limit_s is not None
+            ran_s = asyncio.get_running_loop().time() - began
+            raise ResourceLimitExceeded(self._actor.name, "timeout_s", limit_s, ran_s) from None
 
     def _given(self) -> dict[type, Any]:
         return {

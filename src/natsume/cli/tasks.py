@@ -63,6 +63,7 @@ def row_of(status: Status, strike: Strike | None = None) -> dict[str, Any]:
         "replay_of": done.replay_of if done else None,
         "dead": str(done.letter.reason) if done and done.letter else None,
         "result": msgspec.json.decode(done.result) if done else None,
+        "used": _used(status),
         "failures": [*map(_failed, status.failures), *_last_failure(status)],
         "released": [_released(record) for record in status.released],
         "consumed": status.consumed,
@@ -88,6 +89,12 @@ def _released(record: Released) -> dict[str, Any]:
 
 def _progress(progress: Progress | None) -> dict[str, Any] | None:
     return None if progress is None else msgspec.to_builtins(progress)
+
+
+def _used(status: Status) -> dict[str, Any] | None:
+    """What its last try took, as far as it is known."""
+    last = status.done or (status.failures[-1] if status.failures else None)
+    return None if last is None or last.used is None else msgspec.to_builtins(last.used)
 
 
 def _flag(status: Status) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from natsume.model.ledger import Account, Row
-from natsume.model.record import Commented, Done, Failed, Failure, Flag, Letter, Progress
+from natsume.model.record import Commented, Done, Failed, Failure, Flag, Letter, Progress, Used
 from natsume.model.status import Status
 from natsume.model.task import ENDED, Reason
 
@@ -137,7 +137,14 @@ def _done(account: Account) -> Done:
         labels=msgspec.json.decode(row.labels, type=dict[str, str]) if row.labels else None,
         replay_of=row.replay_of,
         progress=_progress(row),
+        used=_used(row),
     )
+
+
+def _used(row: Row) -> Used | None:
+    if row.started_at is None or row.finished_at is None:
+        return None
+    return Used(row.finished_at - row.started_at, row.cpu_s, row.memory_peak_bytes)
 
 
 def _letter(row: Row) -> Letter | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from natsume.model.lock import Blocked
-from natsume.model.record import Child, Failed, Failure, Flag, Group, History, Progress
+from natsume.model.record import Child, Failed, Failure, Flag, Group, History, Progress, Used
 from natsume.model.task import Fault, Reason
 
 
@@ -103,6 +103,7 @@ class Honoured(msgspec.Struct, frozen=True):
     flag: Flag
     comment: str = ""
     progress: Progress | None = None
+    used: Used | None = None
 
 
 class Returned(msgspec.Struct, frozen=True):
@@ -116,6 +117,7 @@ class Returned(msgspec.Struct, frozen=True):
     chunks: int = 0
     progress: Progress | None = None
     flagged: bool = False
+    used: Used | None = None
 
 
 class Raised(msgspec.Struct, frozen=True):
@@ -128,6 +130,7 @@ class Raised(msgspec.Struct, frozen=True):
     reason: Reason = Reason.EXHAUSTED
     progress: Progress | None = None
     flagged: bool = False
+    used: Used | None = None
 
 
 class Snoozed(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """The records and successors that a decision writes, as values."""
 
+from typing import Final
 from zlib import crc32
 
 import msgspec
@@ -11,6 +12,17 @@ from natsume.model.codec import task_headers, task_subject
 from natsume.model.record import Done, Failed, Failure, Letter, Started
 from natsume.model.subject import Lane
 from natsume.model.task import Fault, Reason, State, Task
+
+_ALWAYS_KEPT: Final = frozenset(
+    {
+        Reason.CRASHED,
+        Reason.SIGNAL,
+        Reason.TIME_LIMIT,
+        Reason.CPU_LIMIT,
+        Reason.MEMORY_LIMIT,
+        Reason.PROCESSES_LEFT,
+    }
+)
 
 
 def completed(delivery: Delivery, rules: Rules, nonce: str, event: Returned) -> Done:
@@ -45,18 +57,22 @@ def completed(delivery: Delivery, rules: Rules, nonce: str, event: Returned) -> 
         replay_of=task.replay_of,
         flagged=event.flagged,
         progress=event.progress,
+        used=event.used,
     )
 
 
 def failed_for_good(delivery: Delivery, rules: Rules, nonce: str, event: Raised) -> Done:
     """The done record of a failure that is not tried again: a dead letter where someone keeps it.
 
-    A member of a join is kept whether its actor is eligible or not, for its replay completes the join;
-    and so is a replay that fails again.
+    What took more than it may, or took its process with it, is always kept. A member of a join is kept whether its
+    actor is eligible or not, for its replay completes the join; and so is a replay that fails again.
     """
-    kept = rules.dlq_eligible or delivery.task.join is not None or delivery.task.replay_of is not None
+    followed = delivery.task.join is not None or delivery.task.replay_of is not None
+    kept = rules.dlq_eligible or followed or event.reason in _ALWAYS_KEPT
     letter = _letter(delivery, event.reason) if kept else None
-    returned = Returned(event.started_at, event.at, b"null", progress=event.progress, flagged=event.flagged)
+    returned = Returned(
+        event.started_at, event.at, b"null", progress=event.progress, flagged=event.flagged, used=event.used
+    )
     end = completed(delivery, rules, nonce, returned)
     return msgspec.structs.replace(
         end, state=State.FAILED, failure=event.failure, letter=letter, discarded=letter is None
@@ -93,11 +109,11 @@ def cancelled(delivery: Delivery, worker: str, nonce: str, event: Honoured | Fla
     A member of a join is kept, as any that does not complete it.
     """
     task, flag = delivery.task, event.flag
-    began, comment, progress = event.at, "", None
+    began, comment, progress, used = event.at, "", None, None
     if isinstance(event, Honoured):
-        began, comment, progress = event.started_at, event.comment, event.progress
+        began, comment, progress, used = event.started_at, event.comment, event.progress, event.used
     letter = _letter(delivery, Reason.CANCELLED) if task.join is not None else None
-    returned = Returned(began, event.at, b"null", progress=progress, flagged=True)
+    returned = Returned(began, event.at, b"null", progress=progress, flagged=True, used=used)
     end = completed(delivery, Rules(task.actor, task.lane, worker=worker), nonce, returned)
     failure = Failure("Cancelled", f"cancelled by {flag.who}" + (f": {flag.why}" if flag.why else ""))
     return msgspec.structs.replace(
@@ -160,6 +176,7 @@ def failed_attempt(delivery: Delivery, rules: Rules, event: Raised, retry_at: fl
         failed_at=event.at,
         next_at=retry_at,
         next_hop=task.hop + 1,
+        used=event.used,
     )
 
 

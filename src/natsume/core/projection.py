@@ -17,7 +17,7 @@ from natsume.core.reaction import joins_of
 from natsume.core.said import Said, checked, fitted, moment, step
 from natsume.model import codec, limits, subject
 from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Comment, Row
-from natsume.model.record import Child, Done, Failed, Settled, Started, Submitted
+from natsume.model.record import Child, Done, Failed, Settled, Started, Submitted, Used
 from natsume.model.task import State
 
 _END: Final = 1 << 62
@@ -149,6 +149,7 @@ def _of_failed(task_id: str, body: bytes) -> Said:
         attempts=record.attempt,
         failures=record.attempt,
         worker=fitted(record.worker),
+        **_used(record.used),
     )
     failure = record.failure
     attempt = Attempt(
@@ -206,6 +207,7 @@ def _of_done(task_id: str, body: bytes) -> Said:
         reason=str(letter.reason) if letter else None,
         replay_of=_reference(record.replay_of),
         **told.progress_of(record.progress),
+        **_used(record.used),
         **(_message(letter.subject, letter.headers, letter.body) if letter else {}),
     )
     attempt = failure and Attempt(
@@ -287,6 +289,10 @@ _READERS: Final[dict[str, Callable[[str, bytes], Said]]] = {
 def _reference(task_id: str | None) -> str | None:
     """Another task's id, unless no task can have it."""
     return task_id if task_id is None or len(task_id) <= limits.ID_MAX else None
+
+
+def _used(used: Used | None) -> dict[str, Any]:
+    return {} if used is None else {"cpu_s": used.cpu_s, "memory_peak_bytes": used.memory_peak_bytes}
 
 
 def _labels(labels: dict[str, str] | None) -> str | None:

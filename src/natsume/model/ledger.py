@@ -56,6 +56,8 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     trace: str | None = None
     labels: str | None = None
     worker: str | None = None
+    cpu_s: float | None = None
+    memory_peak_bytes: int | None = None
     arguments: str | None = None
     subject: str | None = None
     headers: str | None = None

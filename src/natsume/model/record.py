@@ -16,6 +16,14 @@ class Failure(msgspec.Struct, frozen=True):
     traceback: str = ""
 
 
+class Used(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a try of a task took: seconds on the clock, of processors, and bytes of memory at its peak, where known."""
+
+    wall_s: float
+    cpu_s: float | None = None
+    memory_peak_bytes: int | None = None
+
+
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
     """The place that a unique task is to take: the key of its claim, and for how long if not until it ends."""
 
@@ -136,6 +144,7 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True):
     flagged: bool = False
     comment: str = ""
     progress: Progress | None = None
+    used: Used | None = None
 
     @property
     def kind(self) -> str:
@@ -164,6 +173,7 @@ class Failed(msgspec.Struct, frozen=True, omit_defaults=True):
     failed_at: float
     next_at: float
     next_hop: int
+    used: Used | None = None
 
 
 class Started(msgspec.Struct, frozen=True, omit_defaults=True):

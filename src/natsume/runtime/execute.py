@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import time
-import traceback
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,11 +12,12 @@ from natsume.binding import Locker, bind
 from natsume.children import Children
 from natsume.control import cut
 from natsume.core import events as ev
-from natsume.exceptions import CancelHonoured, Snooze, TaskTimeoutError, UnretryableError
+from natsume.exceptions import CancelHonoured, ResourceLimitExceeded, Snooze, UnretryableError
 from natsume.model import limits
-from natsume.model.record import Failure
-from natsume.model.task import Reason
+from natsume.model.record import Used
 from natsume.registry import Actor
+from natsume.runtime.failing import raised
+from natsume.runtime.metering import Meter
 from natsume.runtime.run import Run
 from natsume.telemetry import task_fields
 
@@ -39,24 +38,25 @@ async def execute(
     assert actor is not None
     task = run.delivery.task
     run.started_at = now()
+    meter = Meter()
     try:
         with bind(children, locker):
-            result = await _call(run, actor, given)
+            result = await meter.of(_call(run, actor, given))
     except asyncio.CancelledError as error:
-        return _stopped(run, actor, error, now())
+        return _stopped(run, actor, error, now(), meter.used)
     except CancelHonoured as honoured:
-        return _gave_up(run, actor, honoured, now())
+        return _gave_up(run, actor, honoured, now(), meter.used)
     except Snooze as snooze:
         return ev.Snoozed(_until(snooze.until, now()), now())
     except BaseException as error:  # noqa: BLE001 - also sys.exit() in a task is a failure of the task
-        return _raised(run, actor, error, now())
+        return raised(run, actor, error, now(), meter.used)
     finally:
         run.running_since = None
         if run.teller is not None:
             run.teller.end()
     if len(result) > limits.RESULT_MAX:
         sentence = f"its result is {len(result)} bytes long; at most {limits.RESULT_MAX} are kept"
-        return _raised(run, actor, UnretryableError(sentence), now())
+        return raised(run, actor, UnretryableError(sentence), now(), meter.used)
     _log.debug("completed %s", task.id)
     return ev.Returned(
         run.started_at,
@@ -67,6 +67,7 @@ async def execute(
         children.chunks,
         run.progress,
         run.flag is not None,
+        meter.used,
     )
 
 
@@ -96,72 +97,31 @@ def _result(value: object, actor: Actor) -> bytes:
         ) from error
 
 
-def _gave_up(run: Run, actor: Actor, honoured: CancelHonoured, at: float) -> Ended:
+def _gave_up(run: Run, actor: Actor, honoured: CancelHonoured, at: float, used: Used) -> Ended:
     """Tell who was cancelled from who makes way for a shutdown; nobody else has anything to honour."""
     if run.flag is not None:
-        return ev.Honoured(run.started_at, at, run.flag, cut(honoured.comment), run.progress)
+        return ev.Honoured(run.started_at, at, run.flag, cut(honoured.comment), run.progress, used)
     if run.stopping:
         return ev.Interrupted(run.started_at, at)
     nobody = UnretryableError(f"{actor.name} raised CancelHonoured, but nobody has cancelled it")
-    return _raised(run, actor, nobody, at)
+    return raised(run, actor, nobody, at, used)
 
 
-def _stopped(run: Run, actor: Actor, error: BaseException, at: float) -> Ended:
+def _stopped(run: Run, actor: Actor, error: BaseException, at: float, used: Used) -> Ended:
     """Tell a stop that we ordered from a cancellation that the task made itself."""
     cause, run.interrupted_by = run.interrupted_by, None
     if cause is None:
-        return _raised(run, actor, error, at)
+        return raised(run, actor, error, at, used)
     driver = asyncio.current_task()
     assert driver is not None
     while driver.cancelling():
         driver.uncancel()
     if cause == "timeout":
-        late = TaskTimeoutError(f"{actor.name} ran longer than its timeout_s of {actor.timeout_s:g} s")
-        return _raised(run, actor, late, at)
+        late = ResourceLimitExceeded(actor.name, "timeout_s", actor.timeout_s, used.wall_s)
+        return raised(run, actor, late, at, used)
     if cause == "cancel" and run.flag is not None:
-        return ev.Honoured(run.started_at, at, run.flag, "it was interrupted", run.progress)
+        return ev.Honoured(run.started_at, at, run.flag, "it was interrupted", run.progress, used)
     return ev.Interrupted(run.started_at, at)
-
-
-def _raised(run: Run, actor: Actor, error: BaseException, at: float) -> ev.Raised:
-    retry_at, reason = None, Reason.UNRETRYABLE
-    if not isinstance(error, UnretryableError):
-        reason = Reason.TIME_LIMIT if isinstance(error, TaskTimeoutError) else Reason.EXHAUSTED
-        retry_at = _ask_policy(actor, run.delivery.task.attempt, error, at)
-    failure = describe(error)
-    _log.log(
-        logging.WARNING if retry_at is None else logging.INFO,
-        "attempt %d of %s %s failed: %s: %s%s",
-        run.delivery.task.attempt,
-        actor.name,
-        run.delivery.task.id,
-        failure.type,
-        failure.message,
-        "" if retry_at is None else f"; the next one is due in {retry_at - at:.1f} s",
-    )
-    return ev.Raised(run.started_at, at, failure, retry_at, reason, run.progress, run.flag is not None)
-
-
-def _ask_policy(actor: Actor, attempt: int, error: BaseException, at: float) -> float | None:
-    """When the policy wants retry number `attempt`, in the broker's time; it answers in this machine's."""
-    try:
-        due = actor.retry_policy.schedule_retry(attempt, error)
-        if due is None:
-            return None
-        return (due if due.tzinfo else due.replace(tzinfo=UTC)).timestamp() + at - time.time()
-    except Exception:  # noqa: BLE001 - a policy is the user's code; its failure must not lose the task's
-        _log.exception("the retry policy of %s failed; the task is not tried again", actor.name)
-        return None
-
-
-def describe(error: BaseException) -> Failure:
-    """An exception as a record keeps it: cut at the bounds, the traceback at its beginning."""
-    text = "".join(traceback.format_exception(error))
-    if len(text) > limits.TRACEBACK_MAX:
-        text = "…" + text[-limits.TRACEBACK_MAX :]
-    text = text.encode("utf-8", "replace").decode()
-    message = str(error)[: limits.MESSAGE_TEXT_MAX].encode("utf-8", "replace").decode()
-    return Failure(type(error).__name__, message, text)
 
 
 def _until(until: float | timedelta | datetime, now: float) -> float:

@@ -4,11 +4,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, Final
 
-from natsume.base_task import BaseTask
-from natsume.children import Children
 from natsume.core import effects as do
 from natsume.core import events as ev
 from natsume.core import gcra
@@ -18,35 +15,18 @@ from natsume.exceptions import BrokerError
 from natsume.model import limits
 from natsume.model.lock import Blocked, Holding, Want
 from natsume.model.record import Flag
-from natsume.ports import (
-    Boots,
-    Chunks,
-    Deliveries,
-    Inquiries,
-    Joins,
-    Leases,
-    Limiters,
-    Outgoing,
-    Presence,
-    Records,
-    Ticks,
-)
-from natsume.registry import Actor, Registry
-from natsume.results import JoinResults
-from natsume.runtime.execute import execute
+from natsume.registry import Registry
 from natsume.runtime.flagging import Flagging
-from natsume.runtime.holder import Holder
 from natsume.runtime.intake import Intake
-from natsume.runtime.limiting import Limiting, RuleOf, rule_of
+from natsume.runtime.limiting import Limiting
 from natsume.runtime.lookups import Lookups
-from natsume.runtime.opening import Opening, Override, as_it_is, given
+from natsume.runtime.opening import Opening
+from natsume.runtime.reaching import Execution, Reaching
 from natsume.runtime.run import Run
-from natsume.runtime.strikes import none_stands
-from natsume.runtime.telling import Telling
 from natsume.runtime.ticking import Ticking
 from natsume.runtime.watch import Watch
+from natsume.runtime.worker_ports import Ports
 from natsume.settings import Settings
-from natsume.tracking import track
 
 _log = logging.getLogger(__name__)
 
@@ -61,48 +41,18 @@ _LAST_STEPS: Final = (do.Acknowledge, do.GiveBack, do.ReleaseLocks, do.Unmark)
 Carry = Callable[[Run, Any], Awaitable[ev.Event | None]]
 
 
-class Ports:
-    """What a worker carries effects out through; the deliveries are known once it has started."""
-
-    def __init__(
-        self,
-        records: Records,
-        outgoing: Outgoing,
-        leases: Leases,
-        limiters: Limiters,
-        chunks: Chunks,
-        joins: Joins,
-        inquiries: Inquiries,
-        ticks: Ticks,
-        now: Callable[[], float],
-        boots: Boots,
-        presence: Presence,
-        overrides: Override = as_it_is,
-        rule: RuleOf = rule_of,
-        struck: Callable[[Actor, BaseTask], Blocked | None] = none_stands,
-    ) -> None:
-        self.records = records
-        self.outgoing = outgoing
-        self.leases = leases
-        self.limiters = limiters
-        self.chunks = chunks
-        self.joins = joins
-        self.inquiries = inquiries
-        self.ticks = ticks
-        self.now = now
-        self.boots = boots
-        self.presence = presence
-        self.overrides = overrides
-        self.rule = rule
-        self.struck = struck
-        self.deliveries: Deliveries
-
-
 class Performer:
     """Takes deliveries from their slot to their acknowledgement."""
 
     def __init__(
-        self, ports: Ports, registry: Registry, settings: Settings, intake: Intake, watch: Watch, flagging: Flagging
+        self,
+        ports: Ports,
+        registry: Registry,
+        settings: Settings,
+        intake: Intake,
+        watch: Watch,
+        flagging: Flagging,
+        execution: Execution,
     ) -> None:
         self._ports = ports
         self._registry = registry
@@ -120,7 +70,8 @@ class Performer:
         self._intake = intake
         self._watch = watch
         self._lookups = Lookups(ports.records)
-        self._telling = Telling(ports.records, ports.now)
+        self._execution = execution
+        self._reaching = Reaching(ports, registry, watch)
         self._limiting = Limiting(ports.limiters, ports.now, lambda: intake.set_aside < limits.HELD_MAX)
         self._ticking = Ticking(ports.ticks, ports.now)
         self._notes: set[asyncio.Task[None]] = set()
@@ -263,21 +214,9 @@ class Performer:
             return ev.GrantVoid()
         if task.tracked and not run.noted:
             self.note(run)
-        write_chunk = partial(self._ports.chunks.write, task.id, run.nonce)
-        control = partial(self._telling.control, run)
-        children = Children(self._registry, task, self._submit_child, write_chunk, control)
-        results = JoinResults(task.after, self._ports.joins, self._ports.inquiries)
-        locker = Holder(self._ports.leases, run, self._watch, self._ports.now)
-        event = await execute(run, children, given(run, children, results), self._ports.now, locker)
+        event = await self._execution(run, self._reaching.of(run))
         run.check_leases(time.monotonic())
         return event
-
-    async def _submit_child(self, task: Any, due: float | None) -> None:
-        await track(self._ports.outgoing, [task], self._ports.now(), due)
-        if due is None:
-            await self._ports.outgoing.submit(task, resent=True)
-        else:
-            await self._ports.outgoing.arm(task, due)
 
     async def _commit(self, run: Run, effect: do.Commit) -> ev.Event:
         if not await self._ports.records.commit(effect.record):

@@ -16,9 +16,11 @@ from natsume.ports import Deliveries
 from natsume.registry import Registry
 from natsume.runtime.flagging import Flagging
 from natsume.runtime.intake import Intake
-from natsume.runtime.perform import Performer, Ports
+from natsume.runtime.perform import Performer
+from natsume.runtime.reaching import Execution, in_this_loop
 from natsume.runtime.run import Run
 from natsume.runtime.watch import Watch
+from natsume.runtime.worker_ports import Ports
 from natsume.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class Worker:
         settings: Settings,
         size: Size,
         concurrency: int,
+        execution: Execution = in_this_loop,
     ) -> None:
         self._ports = ports
         self._open_lanes = open_lanes
@@ -54,7 +57,7 @@ class Worker:
         self.intake = Intake(self._lanes, concurrency, self._start, ports.now)
         self.watch = Watch(self.intake.in_hand, self._loop)
         self.flagging = Flagging(self.watch)
-        self._performer = Performer(ports, registry, settings, self.intake, self.watch, self.flagging)
+        self._performer = Performer(ports, registry, settings, self.intake, self.watch, self.flagging, execution)
         self.nonce = os.urandom(6).hex()
         self._runs = 0
         self._timer: asyncio.TimerHandle | None = None

@@ -97,6 +97,6 @@ async def test_each_actor_has_its_own_time_limit(installation: Installation) -> 
     records = await installation.all_done([late, quick])
     _, done = records[late]
     assert done.failure is not None
-    assert (done.state, done.failure.type) == (State.FAILED, "TaskTimeoutError")
+    assert (done.state, done.failure.type) == (State.FAILED, "ResourceLimitExceeded")
     assert 0.5 <= done.finished_at - done.started_at < 2.0
     assert records[quick][1].state is State.COMPLETED
