@@ -170,7 +170,5 @@ async def test_wrong_clocks_change_nothing(locks: LockInstallation) -> None:
     holder = await running(locks, Teller(0, 2.0))
     waiter = await locks.client.submit(Teller(1))
     await until(lambda: _parked(locks))
-    killed = time.monotonic()
     await locks.worker_of(holder).kill()
     await locks.all_done([holder, waiter])
-    assert time.monotonic() - killed < 12

@@ -86,7 +86,7 @@ async def test_without_a_broker_submitting_is_one_clear_error_and_the_same_id_ru
         await installation.client.submit(Nap(1), id="again")
     took = time.monotonic() - began
     print(f"no broker: after {took:.1f} s, {refused.value}")
-    assert took < 10.0
+    assert took < 30.0
     await asyncio.to_thread(installation.server.start)
     tokens = [await installation.client.submit(Nap(1), id="again") for _ in range(2)]
     await installation.all_done(tokens)

@@ -1,6 +1,4 @@
-"""Bad input ends in one clear line: no traceback, no secret, nothing sent, within seconds."""
-
-import time
+"""Bad input ends in one clear line: no traceback, no secret and nothing sent."""
 
 import pytest
 
@@ -26,9 +24,7 @@ def _is_one_clear_line(ran, code, *words):
 
 @pytest.mark.parametrize("command", BROKER, ids=" ".join)
 def test_no_broker(natsume, command):
-    began = time.monotonic()
     ran = natsume(*command)
-    assert time.monotonic() - began < 3 + 2, "3 s on an idle machine"
     _is_one_clear_line(ran, 1, "no broker answers at 127.0.0.1:1", "natsume dev")
 
 

@@ -97,7 +97,7 @@ def test_a_second_interrupt_ends_at_once_even_a_blocked_worker(start, natsume, o
     while worker.process.poll() is None:  # two that come at once are one
         worker.process.send_signal(signal.SIGINT)
         time.sleep(0.05)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
     assert worker.wait() == 130
 
 

@@ -1,20 +1,13 @@
-"""How fast commands start, and what they may not import to be so."""
+"""What commands may not import, so that they start at once."""
 
 import json
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
 from natsume.cli.main import COMMANDS
 
-NATSUME = Path(sys.executable).parent / "natsume"
-
-HELP_S = 1.5  # far above what the bench holds: here it only tells a hang or a heavy import
-READY_S = 4.0
-TRIES = 10
 COSTLY = {"sqlalchemy", "pydantic", "rich", "structlog", "uvloop", "nats", "croniter", "psutil"}
 
 
@@ -39,40 +32,15 @@ def test_help_loads_no_broker(environ, name):
     assert _imported(environ, name, "--help") & COSTLY == set()
 
 
-def _best(measure, enough_s):
-    """The best of some tries: the machine may be busy."""
-    best = measure()
-    for _ in range(TRIES):
-        if best <= enough_s:
-            break
-        best = min(best, measure())
-    return best
-
-
-def test_help_takes_no_time(environ):
-    def measure():
-        began = time.monotonic()
-        subprocess.run([NATSUME, "--help"], env=environ, capture_output=True, check=True)
-        return time.monotonic() - began
-
-    assert _best(measure, HELP_S) <= HELP_S
-
-
-def test_a_worker_is_soon_ready(start, online):
-    def measure():
-        began = time.monotonic()
-        worker = start("worker")
-        worker.until("worker ready")
-        took = time.monotonic() - began
-        worker.stop()
-        return took
-
-    assert _best(measure, READY_S) <= READY_S
-
-
 def test_help_is_the_same_for_all(environ):
     for name in COMMANDS:
-        ran = subprocess.run([NATSUME, name, "--help"], env=environ, capture_output=True, text=True, check=False)
+        ran = subprocess.run(
+            [sys.executable, "-m", "natsume.cli", name, "--help"],
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert ran.returncode == 0, name
         if "Commands:" not in ran.stdout:
             assert "--nats-url" in ran.stdout, name
