@@ -41,13 +41,13 @@ def _admit(phase: at.Checking, delivery: Delivery, rules: Rules, event: ev.Looke
     stood_for = tick.covered(delivery.task, rules.ticks, event.ran, event.at) if started is None else None
     if stood_for is not None:
         return commit(outcome.skipped(delivery, rules.worker, phase.nonce, stood_for, event.at))
-    crashes = started.crashes if started is not None else 0
+    crashes, half = (started.crashes, started.half) if started is not None else (0, "")
     if crashes >= rules.crashes_max:
         fault = Fault(Reason.CRASHED, f"its worker died {crashes} times while the task ran")
         return commit(outcome.dead(delivery, rules.worker, phase.nonce, fault, event.at, crashes))
-    if crashes and not phase.alone:
-        return at.Isolating(phase.nonce), (do.Isolate(),)
-    if crashes or may_have_started(delivery):
+    if (crashes or half) and not phase.alone:
+        return at.Isolating(phase.nonce, half), (do.Isolate(),)
+    if crashes or half or may_have_started(delivery):
         return _mark(phase, delivery, rules, event, crashes + 1)
     if started is not None or may_run_elsewhere(delivery):
         return _mark(phase, delivery, rules, event, 0)

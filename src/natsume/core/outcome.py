@@ -254,9 +254,9 @@ def snoozed(task: Task) -> Task:
     return msgspec.structs.replace(task, hop=task.hop + 1, grants=None)
 
 
-def start(task: Task, worker: str, at: float, nonce: str, crashes: int) -> Started:
+def start(task: Task, worker: str, at: float, nonce: str, crashes: int, half: str = "") -> Started:
     """The record of a start; `crashes` marked starts of this attempt have no outcome, this one included."""
-    return Started(task.id, task.actor, task.attempt, worker, at, nonce, crashes)
+    return Started(task.id, task.actor, task.attempt, worker, at, nonce, crashes, half=half)
 
 
 def _letter(delivery: Delivery, reason: Reason) -> Letter:

@@ -49,9 +49,10 @@ class Asking(msgspec.Struct, frozen=True):
 
 
 class Isolating(msgspec.Struct, frozen=True):
-    """It waits until it is alone in its worker."""
+    """It waits until it is alone in its worker, or with what is left of its batch: those of the same `half`."""
 
     nonce: str
+    half: str = ""
 
 
 class Marking(msgspec.Struct, frozen=True):

@@ -179,7 +179,8 @@ class Failed(msgspec.Struct, frozen=True, omit_defaults=True):
 class Started(msgspec.Struct, frozen=True, omit_defaults=True):
     """The latest start of an attempt; `crashes` counts the marked starts that had no outcome.
 
-    `ended` says that this start was interrupted, and that nothing runs.
+    `ended` says that this start was interrupted, and that nothing runs. `half` names those of its batch with which
+    it runs next, should this start have no outcome.
     """
 
     id: str
@@ -190,6 +191,7 @@ class Started(msgspec.Struct, frozen=True, omit_defaults=True):
     nonce: str = ""
     crashes: int = 0
     ended: bool = False
+    half: str = ""
 
 
 class Progressed(msgspec.Struct, frozen=True):

@@ -62,7 +62,8 @@ class Holder:
             _log.warning("%s could not be given back, it ends by itself: %s", want.name, error)
 
     def _held(self, want: Want) -> Lease | None:
-        lease = next((one for one in self._run.leases if one.want.key == want.key), None)
+        held = (*self._run.leases, *self._run.shared)
+        lease = next((one for one in held if one.want.key == want.key), None)
         if lease is not None and lease.want.mode is not want.mode:
             raise UsageError(
                 f"this task holds {want.name} already, as {lease.want.mode}: it cannot also take it otherwise"

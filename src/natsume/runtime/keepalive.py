@@ -21,7 +21,7 @@ from natsume.exceptions import BrokerError, NatsumeError
 from natsume.model import limits
 from natsume.model.record import Heartbeat
 from natsume.ports import Lease, Leases, Records
-from natsume.runtime.run import Run
+from natsume.runtime.run import LeaseHolder, Run
 from natsume.runtime.watch import Watch
 
 _log = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ class Keepalive:
         for run in self._watch.to_note():
             self._begin(run.note(line.records, time.time()))
 
-    async def _renew_one(self, line: Lifeline, lease: Lease, run: Run) -> None:
+    async def _renew_one(self, line: Lifeline, lease: Lease, run: LeaseHolder) -> None:
         try:
             if not await line.leases.renew(lease):
                 self._watch.lost(lease, run)
@@ -198,17 +198,20 @@ class Keepalive:
             frame = sys._current_frames().get(self._main)
             stack = "".join(traceback.format_stack(frame)) if frame else "no stack"
             _log.error("the event loop is blocked since %.1f s by:\n%s", now - since, stack)
-        blocker = self._watch.runs.get(_current(self._watch.loop))
-        if blocker is not None and blocker.actor is not None and now - since > blocker.actor.timeout_s:
-            await self._end_process(line, blocker, now - since)
+        running = _current(self._watch.loop)
+        blockers = [run for run in list(self._watch.runs.values()) if run.driver is running]
+        if blockers and blockers[0].actor is not None and now - since > blockers[0].actor.timeout_s:
+            await self._end_process(line, blockers, now - since)
 
-    async def _end_process(self, line: Lifeline, blocker: Run, blocked_s: float) -> None:
-        """Count it against the blocker alone: all others are given back unharmed."""
-        task_id = blocker.delivery.task.id
-        _log.critical("task %s has blocked the event loop for %.0f s; this worker ends", task_id, blocked_s)
+    async def _end_process(self, line: Lifeline, blockers: list[Run], blocked_s: float) -> None:
+        """Count it against the blocker alone, or its batch: all others are given back unharmed."""
+        task_id, others = blockers[0].delivery.task.id, len(blockers) - 1
+        what = f"task {task_id}" if not others else f"the batch of task {task_id} and {others} more"
+        _log.critical("%s has blocked the event loop for %.0f s; this worker ends", what, blocked_s)
         try:
-            await _charge(line.records, blocker)
-            await _absolve(line.records, [run for run in self._watch.runs.values() if run is not blocker])
+            for blocker in blockers:
+                await _charge(line.records, blocker)
+            await _absolve(line.records, [run for run in self._watch.runs.values() if run not in blockers])
             for delivery in list(self._watch.in_hand.values()):
                 line.give_back(delivery)
             await line.close()
@@ -228,9 +231,9 @@ async def _charge(records: Records, blocker: Run) -> None:
     """Mark the blocker's start as a crash, unless it is marked already."""
     task = blocker.delivery.task
     (history,) = await records.look_up([(task.id, task.attempt)])
-    crashes = 1 + (history.started.crashes if history.started and not blocker.noted else 0)
-    record = outcome.start(task, blocker.rules.worker, time.time(), "", crashes)
-    if not (blocker.noted and history.started and history.started.crashes):
+    crashes = 0 if blocker.half else 1 + (history.started.crashes if history.started and not blocker.noted else 0)
+    record = outcome.start(task, blocker.rules.worker, time.time(), "", crashes, blocker.half)
+    if not (blocker.noted and history.started and (history.started.crashes or history.started.half)):
         await records.start(record, history.started_seq)
 
 

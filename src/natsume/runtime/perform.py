@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
 from natsume.core import effects as do
@@ -71,7 +71,7 @@ class Performer:
         self._watch = watch
         self._lookups = Lookups(ports.records)
         self._execution = execution
-        self._reaching = Reaching(ports, registry, watch)
+        self.reaching = Reaching(ports, registry, watch)
         self._limiting = Limiting(ports.limiters, ports.now, lambda: intake.set_aside < limits.HELD_MAX)
         self._ticking = Ticking(ports.ticks, ports.now)
         self._notes: set[asyncio.Task[None]] = set()
@@ -97,32 +97,51 @@ class Performer:
 
     async def perform(self, run: Run) -> None:
         """Drive a delivery to its end."""
-        opened = self._opening.opened(run)
-        if run.delivery.task.schedule is None or await self._ticking.follow(run):
+        opened = await self.opened(run)
+        if opened is not None:
             await self._follow(run, opened)
 
-    async def _follow(self, run: Run, event: ev.Event | None) -> None:
-        """Step from event to event until none is left.
+    async def opened(self, run: Run) -> ev.Event | None:
+        """The first event of a run; None of a tick that is followed no more."""
+        opened = self._opening.opened(run)
+        if run.delivery.task.schedule is None or await self._ticking.follow(run):
+            return opened
+        return None
+
+    async def _follow(self, run: Run, event: ev.Event) -> None:
+        """Step from event to event until none is left."""
+        run.phase, effects = step(run.phase, run.delivery, run.rules, event)
+        await self.carry_out(run, effects)
+
+    async def carry_out(
+        self, run: Run, effects: Sequence[do.Effect], before: Collection[type] = ()
+    ) -> do.Effect | None:
+        """Carry out effects and what the table orders after them, to the end or `before` an effect of some kind.
 
         An effect without an answer is reported as Uncertain after a growing pause, and the table decides
         again; a last step that fails leaves the delivery to the broker, which brings it back.
         """
         pause_s = _PAUSE_FIRST_S
-        while event is not None:
-            run.phase, effects = step(run.phase, run.delivery, run.rules, event)
+        while True:
+            event: ev.Event | None = None
             try:
                 for effect in effects:
+                    if before and type(effect) in before:
+                        return effect
                     event = await self._carry[type(effect)](run, effect)
             except BrokerError as error:
                 what = type(effect).__name__
                 if isinstance(effect, _LAST_STEPS):
                     _log.warning("%s failed, the broker brings task %s back: %s", what, run.delivery.task.id, error)
-                    return
+                    return None
                 _log.warning("%s of task %s has no answer yet: %s", what, run.delivery.task.id, error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _PAUSE_LAST_S)
                 run.check_leases(time.monotonic())
                 event = _UNCERTAIN
+            if event is None:
+                return None
+            run.phase, effects = step(run.phase, run.delivery, run.rules, event)
 
     def note(self, run: Run) -> None:
         """Record that a run has started, for those who ask; nothing waits for it."""
@@ -201,6 +220,15 @@ class Performer:
         run.delivery.grants = effect.grants
 
     async def _execute(self, run: Run, _: do.Execute) -> ev.Event:
+        hindrance = await self.hindrance(run)
+        if hindrance is not None:
+            return hindrance
+        event = await self._execution(run, self.reaching.of(run))
+        run.check_leases(time.monotonic())
+        return event
+
+    async def hindrance(self, run: Run) -> ev.Event | None:
+        """What keeps a task from starting after all, at the last moment; None where nothing does."""
         run.check_leases(time.monotonic())
         if run.lost:
             run.lease_gone()
@@ -214,9 +242,7 @@ class Performer:
             return ev.GrantVoid()
         if task.tracked and not run.noted:
             self.note(run)
-        event = await self._execution(run, self._reaching.of(run))
-        run.check_leases(time.monotonic())
-        return event
+        return None
 
     async def _commit(self, run: Run, effect: do.Commit) -> ev.Event:
         if not await self._ports.records.commit(effect.record):

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 from natsume.control import Teller
@@ -28,15 +28,38 @@ class Ending(Teller, Protocol):
         ...
 
 
+class LeaseHolder(Protocol):
+    """Who learns that a lease is lost."""
+
+    @property
+    def leases(self) -> list[Lease]:
+        """What it holds."""
+        ...
+
+    def lease_gone(self) -> None:
+        """Learn that one of them is lost."""
+        ...
+
+
+class Together(Protocol):
+    """What runs several tasks in one call."""
+
+    def interrupt(self, run: "Run", cause: str, *, again: bool) -> None:
+        """Learn that one of them is to stop."""
+        ...
+
+
 class Run:
     """A delivery, its phase, its leases and the asyncio task that drives it."""
 
     __slots__ = (
         "actor",
+        "batch",
         "delivery",
         "driver",
         "flag",
         "grants",
+        "half",
         "interrupted_by",
         "leases",
         "lost",
@@ -46,6 +69,7 @@ class Run:
         "progress",
         "rules",
         "running_since",
+        "shared",
         "shares",
         "started_at",
         "stopping",
@@ -63,6 +87,7 @@ class Run:
         self.actor: Actor | None = None
         self.task: Any = None
         self.leases: list[Lease] = []
+        self.shared: Sequence[Lease] = ()
         self.wants: list[Want] = []
         self.shares: list[Share] = []
         self.grants = delivery.grants or {}
@@ -78,6 +103,8 @@ class Run:
         self.running_since: float | None = None
         self.interrupted_by: str | None = None
         self.driver: asyncio.Task[None] | None = None
+        self.batch: Together | None = None
+        self.half = ""
 
     @property
     def has_started(self) -> bool:
@@ -94,7 +121,7 @@ class Run:
 
     async def _note(self, records: Records, now: float) -> None:
         task = self.delivery.task
-        record = outcome.start(task, self.rules.worker, self.started_at or now, self.nonce, 0)
+        record = outcome.start(task, self.rules.worker, self.started_at or now, self.nonce, 0, self.half)
         try:
             await records.start(record, 0)
         except BrokerError as error:
@@ -108,6 +135,9 @@ class Run:
         """
         if self.running_since is None or self.driver is None or (self.interrupted_by and not again):
             return
+        if self.batch is not None:
+            self.batch.interrupt(self, cause, again=again)
+            return
         self.interrupted_by = self.interrupted_by or cause
         self.driver.cancel()
 
@@ -119,7 +149,7 @@ class Run:
 
     def check_leases(self, now: float) -> None:
         """Learn from the clock that a lease has ended: after a stop, nobody may have told yet."""
-        if self.leases and any(lease.until <= now for lease in self.leases):
+        if any(lease.until <= now for lease in (*self.leases, *self.shared)):
             self.lease_gone()
 
     def lease_gone(self) -> None:

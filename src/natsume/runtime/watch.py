@@ -10,7 +10,7 @@ import time
 from natsume.core.delivery import Delivery
 from natsume.model.limits import SETTLE_S
 from natsume.ports import Lease
-from natsume.runtime.run import Run
+from natsume.runtime.run import LeaseHolder, Run
 
 
 class Watch:
@@ -21,8 +21,8 @@ class Watch:
         self.in_hand = in_hand
         self.beat = time.monotonic()
         self.note_until = 0.0
-        self.runs: dict[asyncio.Task[None], Run] = {}
-        self._leases: dict[tuple[str, int], tuple[Lease, Run]] = {}
+        self.runs: dict[str, Run] = {}
+        self._leases: dict[tuple[str, int], tuple[Lease, LeaseHolder]] = {}
 
     def is_stale(self, age_s: float) -> bool:
         """Whether the loop, or the whole process, has stood still for so long."""
@@ -30,7 +30,7 @@ class Watch:
 
     def goes_on(self, nonce: str) -> bool:
         """Whether a run of this worker has not ended."""
-        return any(run.nonce == nonce for run in list(self.runs.values()))
+        return nonce in self.runs
 
     def broker_restarted(self) -> None:
         """Have what runs noted, so that another who gets a copy of it does not start it."""
@@ -43,25 +43,25 @@ class Watch:
             return []
         return [run for run in list(self.runs.values()) if run.has_started and not run.noted]
 
-    def add_lease(self, lease: Lease, run: Run) -> None:
+    def add_lease(self, lease: Lease, holder: LeaseHolder) -> None:
         """Have a lease renewed until it is dropped."""
         # By its token too: a lease that was lost and its successor may be held in one worker.
-        self._leases[lease.key, lease.token] = (lease, run)
+        self._leases[lease.key, lease.token] = (lease, holder)
 
     def drop_lease(self, lease: Lease) -> None:
         """Renew it no more."""
         self._leases.pop((lease.key, lease.token), None)
 
-    def leases(self) -> list[tuple[Lease, Run]]:
+    def leases(self) -> list[tuple[Lease, LeaseHolder]]:
         """All leases that are to be renewed."""
         return list(self._leases.values())
 
-    def lost(self, lease: Lease, run: Run) -> None:
-        """Called by the thread: a lease is gone; its run learns it on the loop."""
+    def lost(self, lease: Lease, holder: LeaseHolder) -> None:
+        """Called by the thread: a lease is gone; its holder learns it on the loop."""
         self.drop_lease(lease)
-        self.loop.call_soon_threadsafe(self._tell, lease, run)
+        self.loop.call_soon_threadsafe(self._tell, lease, holder)
 
     @staticmethod
-    def _tell(lease: Lease, run: Run) -> None:
-        if lease in run.leases:
-            run.lease_gone()
+    def _tell(lease: Lease, holder: LeaseHolder) -> None:
+        if lease in holder.leases:
+            holder.lease_gone()

@@ -100,7 +100,7 @@ class Worker:
         self._runs += 1
         run = Run(delivery, f"{self.nonce}-{self._runs:x}")
         run.driver = self._loop.create_task(self._drive(run))
-        self.watch.runs[run.driver] = run
+        self.watch.runs[run.nonce] = run
 
     async def _drive(self, run: Run) -> None:
         try:
@@ -112,8 +112,7 @@ class Worker:
         finally:
             for lease in run.leases:
                 self.watch.drop_lease(lease)
-            if run.driver is not None:
-                del self.watch.runs[run.driver]
+            del self.watch.runs[run.nonce]
             self.intake.ended(run.delivery)
             if not self.watch.runs:
                 self._idle.set()
@@ -126,10 +125,10 @@ class Worker:
     async def _interrupt_all(self) -> None:
         """Interrupt what runs, and what waits besides; let go of what will not end by then."""
         for again in (False, True):
-            for driver, run in list(self.watch.runs.items()):
+            for run in list(self.watch.runs.values()):
                 run.interrupt("shutdown", again=again)
-                if again and run.running_since is None:
-                    driver.cancel()
+                if again and run.running_since is None and run.driver is not None:
+                    run.driver.cancel()
             try:
                 async with asyncio.timeout(_INTERRUPT_AGAIN_S):
                     return await self._until_idle()
