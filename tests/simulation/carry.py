@@ -1,107 +1,36 @@
 """What each effect does at the broker when it arrives there, and what it reports."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
+from natsume.adapters.nats.line import rank
 from natsume.core import effects as do
 from natsume.core import events as ev
 from natsume.core import gcra
-from natsume.core import phases as at
-from natsume.core.delivery import Delivery, Rules
-from natsume.model.record import Failure, Flag
+from natsume.model import subject
+from natsume.model.lock import Blocked, Holding, Want
+from natsume.model.record import Failure
 
-from .laws import Laws, Witness
-from .scenario import SHARE, Actor
-from .world import STRIKE, STRIKE_S, Lock, World
-
-
-class Killed(Exception):
-    """The actor took its worker along."""
-
-
-class Run:
-    """A delivery in a slot: what is ordered, what is on its way, what is answered."""
-
-    def __init__(self, delivery: Delivery, nonce: str, rules: Rules, actor: Actor | None, seen: Witness) -> None:
-        self.delivery = delivery
-        self.nonce = nonce
-        self.rules = rules
-        self.actor = actor
-        self.seen = seen
-        self.phase: at.Phase = at.Buffered()
-        self.ordered: deque[do.Effect] = deque()
-        self.sent: do.Effect | None = None
-        self.answer: ev.Event | None = None
-        self.leases: dict[str, Lock] = {}
-        self.lost_untold = False
-        self.lost = False
-        self.flag: Flag | None = None
-        self.interrupted = False
-        self.noted = False
-        self.started_at = 0.0
-        self.grants = delivery.grants or {}
-        delivery.grants = None
-
-    @property
-    def awaits_answer(self) -> bool:
-        """Whether something of it is on its way to the broker."""
-        return self.sent is not None and not isinstance(self.sent, do.Execute | do.Isolate | do.SetAside)
-
-    @property
-    def ends_at(self) -> float:
-        """When its actor ends by itself."""
-        return self.started_at + (self.actor.takes_s if self.actor is not None else 0.0)
-
-    @property
-    def looks(self) -> bool:
-        """Whether it waits for those that outlived the broker to note what they run."""
-        suspect = isinstance(self.phase, at.Locking) and self.phase.suspect
-        return isinstance(self.sent, do.LookUp) or (suspect and isinstance(self.sent, do.TakeLocks))
-
-    @property
-    def has_started(self) -> bool:
-        """Whether the actor was started and what came of it is not recorded yet."""
-        return isinstance(self.phase, at.Running | at.Failing) or (
-            isinstance(self.phase, at.Committing) and self.phase.run is not None
-        )
-
-
-def brief(event: ev.Event | None) -> str:
-    """An event as the trace tells it."""
-    match event:
-        case None:
-            return "no answer is needed"
-        case ev.LookedUp(history=history) if history.done is not None:
-            return f"done by {history.done.nonce}"
-        case ev.LookedUp(history=history) if history.failed is not None:
-            return f"attempt {history.failed.attempt} failed, the next is hop {history.failed.next_hop}"
-        case ev.LookedUp(history=history) if history.started is not None:
-            return f"started by {history.started.nonce or 'nobody'}, {history.started.crashes} crashes"
-        case ev.LookedUp():
-            return "nothing is known"
-        case ev.Raised(retry_at=retry_at):
-            return "Raised, for good" if retry_at is None else f"Raised, again at {retry_at:.1f}"
-        case ev.Answered(goes_on=goes_on):
-            return {True: "it goes on", False: "it does not go on", None: "nobody answers"}[goes_on]
-        case ev.Overtaken():
-            return "Overtaken"
-        case _:
-            return type(event).__name__
+from .laws import Laws
+from .lock_laws import is_alone
+from .locking import WANTS, Locks
+from .runs import Killed, Run
+from .scenario import SHARE
+from .world import STRIKE, STRIKE_S, World
 
 
 class Carry:
     """Carries effects out in one world."""
 
-    def __init__(self, world: World, laws: Laws, rng: Random) -> None:
+    def __init__(self, world: World, laws: Laws, rng: Random, locks: Locks) -> None:
         self._world = world
         self._laws = laws
         self._rng = rng
+        self.locks = locks
         self.lacking = gcra.lacking
         self.unused = gcra.unused
         self._arrive: dict[type, Callable[[Run, Any], ev.Event | None]] = {
-            do.TakeLocks: self._take_locks,
             do.LookUp: self._look_up,
             do.Ask: lambda run, effect: ev.Answered(world.now, world.goes_on(effect.nonce), world.boot().settled_at),
             do.Isolate: lambda run, effect: ev.Isolated(),
@@ -115,7 +44,6 @@ class Carry:
             do.Arm: self._arm,
             do.Park: self._park,
             do.Forward: self._forward,
-            do.ReleaseLocks: self._release_locks,
             do.Acknowledge: self._acknowledge,
             do.GiveBack: self._give_back,
         }
@@ -124,33 +52,41 @@ class Carry:
         """Let an effect take place; its answer, or None where it has none."""
         return self._arrive[type(effect)](run, effect)
 
-    def arrive_in_part(self, run: Run) -> None:
-        """Let the first lock be taken, and nothing else happen."""
-        if run.actor is not None:
-            self._acquire(run, run.actor.keys[:1])
+    def begin(self, run: Run, effect: do.Effect) -> Coroutine[Any, Any, ev.Event | None] | None:
+        """What takes an effect several steps: all that is done to locks; None of any other."""
+        if isinstance(effect, do.TakeLocks):
+            return self._take_locks(run)
+        if isinstance(effect, do.ReleaseLocks):
+            return self._release_locks(run)
+        if isinstance(effect, do.Park) and effect.blocked.want.key != STRIKE:
+            return self._park_behind(effect)
+        return None
 
-    def _take_locks(self, run: Run, _: do.TakeLocks) -> ev.Event:
+    async def _take_locks(self, run: Run) -> ev.Event:
+        """As the performer does."""
         assert run.actor is not None
-        if self._acquire(run, run.actor.keys):
+        refused: Blocked | None = None
+        for want in sorted((WANTS[key] for key in run.actor.keys), key=lambda want: (want.key, want.mode)):
+            if refused is None:
+                refused = await self._take(run, want)
+            elif run.delivery.task.waits:
+                await self.locks.leases.wake(want.key, given_up_by=run.delivery.task.id)
+        if refused is None:
             return ev.Locked()
-        blocked = self._world.blocked(run.actor.keys, run.nonce)
-        self._release_locks(run, do.ReleaseLocks())
-        return ev.LockRefused(self._world.now, blocked)
+        await self._release_locks(run)
+        return ev.LockRefused(self._world.now, refused)
 
-    def _acquire(self, run: Run, keys: Sequence[str]) -> bool:
-        task, refused = run.delivery.task, False
+    async def _take(self, run: Run, want: Want) -> Blocked | None:
+        task = run.delivery.task
         since = task.waiting_since if task.waiting_since is not None else self._world.now
-        for key in keys:
-            lock = self._world.acquire(key, run.nonce, task.id, since)
-            if lock is None:
-                refused = True
-                if not task.waits:
-                    return False
-                continue
-            had = run.leases.get(key)
-            self._laws.acquired(key, lock.token, again=had is not None)
-            run.leases[key] = lock
-        return not refused
+        holding = Holding(run.nonce, task.id, since, worker=run.rules.worker)
+        lease = await self.locks.leases.acquire(want, holding, waited=task.waits > 0)
+        if isinstance(lease, Blocked):
+            return lease
+        self._laws.locks.acquired(lease, valid=self.locks.holds(lease))
+        run.leases[:] = [one for one in run.leases if one.key != lease.key]
+        run.leases.append(lease)
+        return None
 
     def _look_up(self, run: Run, _: do.LookUp) -> ev.Event:
         task = run.delivery.task
@@ -192,6 +128,7 @@ class Carry:
     def _execute(self, run: Run, _: do.Execute) -> ev.Event:
         now, actor, task = self._world.now, run.actor, run.delivery.task
         assert actor is not None
+        self._write(run)
         if run.interrupted and self._rng.random() < 0.8:
             self._laws.interrupted(run.seen)
             run.seen.excused = True
@@ -208,6 +145,12 @@ class Carry:
             retry = task.attempt <= actor.retries_max
             return ev.Raised(run.started_at, now, Failure("E", "no"), now + 2.0 if retry else None)
         return self._returned(run)
+
+    def _write(self, run: Run) -> None:
+        """Under the token of each lock that excludes others, whatever has become of it."""
+        for lease in filter(is_alone, run.leases):
+            accepted = self._world.write(lease.want.key, lease.token)
+            self._laws.locks.wrote(lease, accepted=accepted, valid=self.locks.holds(lease))
 
     def _returned(self, run: Run) -> ev.Event:
         return ev.Returned(run.started_at, self._world.now, b"null", flagged=run.flag is not None)
@@ -230,13 +173,10 @@ class Carry:
         return self._flagged_or_written(run)
 
     def _park(self, run: Run, effect: do.Park) -> ev.Event:
-        key = effect.blocked.want.key
-        until = min(effect.until, self._world.now + STRIKE_S) if key == STRIKE else effect.until
-        if self._world.park(effect.task, key, until):
+        until = min(effect.until, self._world.now + STRIKE_S)
+        if self._world.park(effect.task, STRIKE, until):
             self._laws.armed(effect.task.id, effect.task.hop)
-        if key != STRIKE:
-            self._world.wake(key)
-        elif self._rng.random() < 0.3:  # it was ended meanwhile
+        if self._rng.random() < 0.3:  # it was ended meanwhile
             self._world.unstrike()
         return self._flagged_or_written(run)
 
@@ -248,10 +188,15 @@ class Carry:
         self._laws.excuse(run.seen.id)
         return ev.Written()
 
-    def _release_locks(self, run: Run, _: do.ReleaseLocks) -> None:
+    async def _release_locks(self, run: Run) -> None:
         while run.leases:
-            key, _lock = run.leases.popitem()
-            self._world.release(key, run.nonce)
+            await self.locks.leases.release(run.leases.pop())
+
+    async def _park_behind(self, effect: do.Park) -> ev.Event:
+        task, key = effect.task, effect.blocked.want.key
+        self._world.bucket.parking[subject.parked(key, rank(task), task.id, task.hop)] = task
+        await self.locks.leases.park(task, effect.blocked, effect.until)
+        return ev.Written()
 
     def _acknowledge(self, run: Run, _: do.Acknowledge) -> None:
         message = self._world.acknowledge(int(run.delivery.token))

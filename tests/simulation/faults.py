@@ -118,12 +118,11 @@ def stall(stage: Stage) -> None:
 
 def release_by_hand(stage: Stage) -> None:
     """An operator releases a lock; its holder learns that when it renews."""
-    held = sorted(stage.world.locks)
+    held = stage.world.bucket.held()
     if held:
-        key = stage.rng.choice(held)
-        stage.note(f"the lock {key} is released by hand")
-        stage.world.locks[key].until = stage.world.now
-        del stage.world.locks[key]
+        name = stage.rng.choice(held)
+        stage.note(f"the lock {name} is released by hand")
+        stage.world.bucket.release_by_hand(name)
 
 
 def mute(stage: Stage) -> None:

@@ -7,8 +7,9 @@ from natsume.core.join import JoinState
 from natsume.model.record import Child, Done, Group, When, child_id
 from natsume.model.task import State, Task
 
+from .breach import LawBroken
 from .group_worlds import GroupWorld
-from .laws import LawBroken, Laws, Witness
+from .laws import Laws, Witness
 from .scenario import Actor, Scenario
 
 

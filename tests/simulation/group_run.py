@@ -17,13 +17,15 @@ from natsume.model.record import Chunk
 from natsume.model.task import State, Task
 
 from . import group_faults, group_scenario
-from .carry import Carry, Run
+from .carry import Carry
 from .group_laws import GroupLaws
 from .group_scenario import Plan
 from .group_worlds import GroupWorld
+from .locks.clock import stepping
 from .planted import NOTHING, Planted
 from .reactor import EVERYTHING_IS_SUSPECT, Conductor
 from .run import Report, Simulation
+from .runs import Run
 from .scenario import LANE
 from .worker import Worker
 
@@ -235,7 +237,7 @@ class GroupSimulation(Simulation):
 
 def simulate(seed: int, planted: Planted = NOTHING, say: Callable[[str], None] | None = None) -> Report:
     """Play one world with groups; the law it breaks, if any, is in the report."""
-    with patch.object(limits, "CHUNK_MAX", CHUNK_MAX), getattr(planted, "in_place", nullcontext)():
+    with patch.object(limits, "CHUNK_MAX", CHUNK_MAX), getattr(planted, "in_place", nullcontext)(), stepping():
         sim = GroupSimulation(seed, planted, say)
         try:
             sim.run()

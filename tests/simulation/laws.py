@@ -12,16 +12,10 @@ from natsume.core import phases as at
 from natsume.model.record import Done, Failed, Started
 from natsume.model.task import Reason, State
 
-from .scenario import CRASHES_MAX, SHARE, Actor, Scenario
+from .breach import LawBroken
+from .lock_laws import LockLaws
+from .scenario import CRASHES_MAX, Actor, Scenario
 from .world import Message, World
-
-
-class LawBroken(AssertionError):
-    """A law, and how it was broken."""
-
-    def __init__(self, law: str, how: str) -> None:
-        super().__init__(f"{law}: {how}")
-        self.law = law
 
 
 class Mark(msgspec.Struct):
@@ -64,9 +58,7 @@ class Laws:
         self._doubled: set[str] = set()
         self._executed: defaultdict[tuple[str, int], list[Witness]] = defaultdict(list)
         self._interrupted: set[str] = set()
-        self._tokens: dict[str, int] = {}
-        self._starts: list[float] = []
-        self._places: set[float] = set()
+        self.locks = LockLaws(world)
         self.executions: Counter[str] = Counter()
 
     # what happens
@@ -128,23 +120,6 @@ class Laws:
         """The actor is about to start, as far as flags are concerned."""
         if run.flagged:
             raise LawBroken("what is known to be cancelled does not start", f"{run.nonce} runs {run.id}")
-
-    def takes_place(self, run: Witness, place: float) -> None:
-        """One of the limiter's tasks starts."""
-        if place in self._places:
-            raise LawBroken("a place is used once", f"{run.nonce} of {run.id} has that of {place}")
-        self._places.add(place)
-        now, rule = self._world.now, SHARE.rule
-        self._starts = [at for at in self._starts if now - at <= rule.window_s] + [now]
-        if len(self._starts) > rule.limit + rule.burst:
-            raise LawBroken("no window has more starts than allowed", f"{run.id} is one of {self._starts}")
-
-    def acquired(self, key: str, token: int, *, again: bool) -> None:
-        """A lock was taken; tokens only grow over holders."""
-        last = self._tokens.get(key, 0)
-        if token < last or (token == last and not again):
-            raise LawBroken("tokens only grow", f"{key}: {token} after {last}")
-        self._tokens[key] = token
 
     def raised(self, run: Witness) -> None:
         """The actor failed."""

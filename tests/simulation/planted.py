@@ -5,12 +5,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from natsume.adapters.nats.leases import KvLeases
 from natsume.core import effects as do
 from natsume.core import events as ev
 from natsume.core import phases as at
 from natsume.core.delivery import Delivery, Rules, is_suspect
 from natsume.core.rows import Step
 
+from .locks import planted as locks
 from .worker import Table, Worker
 from .world import Message, Options
 
@@ -159,6 +161,13 @@ def _use_what_is_void(worker: Worker) -> None:
     worker.carry.lacking = lambda shares, grants, _: [share for share in shares if share.name not in grants]
 
 
+def _locks(adapter: type[KvLeases]) -> Callable[[Worker], None]:
+    def spoil(worker: Worker) -> None:
+        worker.locks.adapter = adapter
+
+    return spoil
+
+
 def _heed_no_flags(worker: Worker) -> None:
     worker.heeds_flags = False
 
@@ -190,5 +199,11 @@ BUGS: Final = {
         Planted("being alone is forgotten", None, _table(_forget_being_alone)),
         Planted("a place that has passed is used", None, _use_what_is_void),
         Planted("a failed copy is dropped, not helped", None, _table(_drop_failed_copy)),
+        Planted("a lease is renewed without a TTL", None, _locks(locks.RenewsWithoutTtl)),
+        Planted("a release ends what stands", None, _locks(locks.ReleasesWhatStands)),
+        Planted("a writer is fenced by its place alone", None, _locks(locks.FencesTheSlotAlone)),
+        Planted("writes are not fenced", Options(writes_are_fenced=False)),
+        Planted("tokens are read from a clock", None, _locks(locks.TokensOfAClock)),
+        Planted("locks are not fenced", None, _locks(locks.FencesNothing)),
     )
 }

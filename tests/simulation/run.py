@@ -8,15 +8,14 @@ import msgspec
 from natsume.core import effects as do
 from natsume.model.task import Task
 
-from . import faults, scenario
+from . import faults
+from .breach import LawBroken
 from .cancelling import Cancelling
-from .carry import Killed, Run
-from .intake import until
-from .laws import LawBroken, Laws
+from .crew import Crew
+from .locks.clock import stepping
 from .planted import NOTHING, Planted
-from .records import START
+from .runs import Killed, Run
 from .worker import Worker
-from .world import World
 
 _TURNS_PER_TASK = 50
 _QUIET_ROUNDS_MAX = 3_000
@@ -33,26 +32,19 @@ class Report(msgspec.Struct, frozen=True):
     broken: LawBroken | AssertionError | None = None
 
 
-class Simulation:
+class Simulation(Crew):
     """One world from its first submission to its silence."""
 
     dangers: tuple[faults.Fault, ...] = faults.ALL
     cancels = True
-    draws, worlds, watches, works = staticmethod(scenario.draw), World, Laws, Worker
 
     def __init__(self, seed: int, planted: Planted, say: Callable[[str], None] | None = None) -> None:
-        self.rng = rng = Random(seed)
-        self.scenario = self.draws(rng)
-        self.world = self.worlds(planted.options, say)
-        self.laws = self.watches(self.world, self.scenario)
+        rng = Random(seed)
+        super().__init__(rng, planted, say)
         self.sent: list[tuple[Task, float]] = []
         self.floating: list[int] = []
         self.turns = 0
-        self._planted = planted
         self._unsent = list(self.scenario.tasks)
-        self._names = 0
-        self.world.goes_on = self._goes_on
-        self.workers = [self._worker(number) for number in range(self.scenario.workers)]
         self._tempo = rng.choice(_TEMPI)
         self._faults = rng.sample(self.dangers, rng.randint(1, len(self.dangers)))
         self._fault_rate = rng.choice(_FAULT_RATES)
@@ -65,41 +57,9 @@ class Simulation:
         for _ in range(_TURNS_PER_TASK * len(self.scenario.actors)):
             self.turns += 1
             self._turn()
+            self.laws.locks.held(self._held())
         self._quiet()
         self.laws.end()
-
-    def some_worker(self) -> Worker:
-        """Any of the workers."""
-        return self.workers[int(self.rng.random() * len(self.workers))]
-
-    def kill(self, worker: Worker) -> None:
-        """End a process; another with its number starts."""
-        self.note(f"{worker.name} dies")
-        for run in worker.runs:
-            if run.sent is not None and not isinstance(run.sent, do.Execute) and self.rng.random() < 0.5:
-                worker.arrive_unseen(run)
-        for run in worker.runs:
-            run.seen.excused = True
-            self.laws.ended(run.seen, told=False)
-        self._replace(worker)
-
-    def note(self, what: str) -> None:
-        """One line of the trace."""
-        if self.world.say is not None:
-            self.world.say(f"{self.world.now - START:7.1f} {what}")
-
-    def _goes_on(self, nonce: str) -> bool | None:
-        asked = [worker for worker in self.workers if nonce.rpartition("-")[0] == worker.name and worker.answers]
-        return any(run.nonce == nonce for run in asked[0].runs) if asked else None
-
-    def _worker(self, number: int) -> Worker:
-        self._names += 1
-        worker = self.works(number, f"w{number}.{self._names}", self.world, self.laws, self.scenario, self.rng)
-        self._planted.spoil(worker)
-        return worker
-
-    def _replace(self, worker: Worker) -> None:
-        self.workers[self.workers.index(worker)] = self._worker(worker.number)
 
     def _turn(self) -> None:
         rng = self.rng
@@ -207,29 +167,6 @@ class Simulation:
         if message is not None:
             self.laws.removed(message)
 
-    def _tick(self, passed_s: float) -> None:
-        """Time goes by; workers that can extend their deliveries and renew their leases.
-
-        A broker that has started anew does not wait to fire once more what it had fired and not purged.
-        """
-        for name in sorted(self.world.refiring & self.world.later.keys()):
-            self.note(f"{name} fires again as seq {self.world.fire(name).sequence}")
-        self.world.now += passed_s
-        for worker in self.workers:
-            if worker.stalled_until <= self.world.now:
-                worker.come()
-            worker.keep_alive()
-            worker.come_late()
-
-    def _until_a_place(self, at_most_s: float) -> float:
-        """Not beyond the next timer or schedule of a task with a place, and little while one is about to start."""
-        runs = [run for worker in self.workers for run in worker.runs]
-        if any(run.grants and not isinstance(run.sent, do.Execute | do.Isolate) for run in runs):
-            return 0.01
-        ends = [until(delivery) for worker in self.workers for delivery in worker.aside]
-        ends += [lies.at for lies in self.world.later.values() if lies.task.grants]
-        return min([at_most_s, *(at - self.world.now for at in ends if at > self.world.now)])
-
     def _quiet(self) -> None:
         """No more faults: everything must come to its end."""
         self.note("the faults end")
@@ -276,7 +213,8 @@ def simulate(seed: int, planted: Planted = NOTHING, say: Callable[[str], None] |
     """Play one world; the law it breaks, if any, is in the report."""
     sim = Simulation(seed, planted, say)
     try:
-        sim.run()
+        with stepping():
+            sim.run()
     except AssertionError as broken:
         return Report(seed, sim.turns, broken)
     return Report(seed, sim.turns)

@@ -23,6 +23,9 @@ OTHER_LANE = Lane(Priority.BACKGROUND, Size.SMALL)
 SHARE = Share("rate", RateRule(1, 5.0))
 """What each limited task takes of the one rate limiter."""
 
+KEYS = ((), (), ("a",), ("a",), ("b",), ("a", "b"), ("s",), ("r",), ("r",), ("w",), ("a", "w"), ("r", "s"))
+"""Mutexes a and b, a semaphore s of two permits, a readers-writer lock to read and to write."""
+
 KINDS = ("plain", "tick", "flaky", "failing", "snoozing", "poison", "misplaced", "rare", "stray")
 
 
@@ -81,7 +84,7 @@ def draw(rng: Random) -> Scenario:
             kind=kind,
             rounds=rounds,
             retries_max=rounds + rng.randint(0, 1) if kind == "flaky" else rng.randint(0, 2),
-            keys=rng.choice(((), (), ("a",), ("a",), ("b",), ("a", "b"))),
+            keys=rng.choice(KEYS),
             drop_on_shutdown=rng.random() < 0.3,
             dlq_eligible=rng.random() < 0.5,
             wait_limit_s=rng.choice((None, None, 2.0, 20.0)),

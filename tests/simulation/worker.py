@@ -6,27 +6,25 @@ told when the scheduler says so: whatever happens in between, happens in between
 
 from collections import deque
 from collections.abc import Callable
-from math import inf
 from random import Random
 from typing import Final
 
 from natsume.core import effects as do
 from natsume.core import events as ev
-from natsume.core import outcome
 from natsume.core import phases as at
 from natsume.core.attempt import step
-from natsume.core.delivery import Boot, Delivery, Rules, is_doubtful, is_suspect
+from natsume.core.delivery import Boot, Delivery, Rules
 from natsume.core.rows import Step
 from natsume.model.lock import Blocked, Want
-from natsume.model.record import Flag
 from natsume.model.task import Fault, Reason, State
 
-from .carry import Carry, Run, brief
-from .intake import Intake
+from .carry import Carry
 from .laws import Laws
+from .process import Process
 from .records import START
+from .runs import Run, brief
 from .scenario import SHARE, Scenario
-from .world import ACK_WAIT_S, STRIKE, World
+from .world import STRIKE, World
 
 Table = Callable[[at.Phase, Delivery, Rules, ev.Event], Step]
 
@@ -34,35 +32,20 @@ _NO_ANSWER: Final = (do.Acknowledge, do.GiveBack, do.ReleaseLocks, do.Unmark)
 _UNKNOWN: Final = Fault(Reason.UNKNOWN_ACTOR, "no worker here knows the actor")
 
 
-class Worker(Intake):
-    """One process: its buffer, its runs, its idea of the boot mark."""
+class Worker(Process):
+    """A process that drives the table."""
 
     carries: type[Carry] = Carry
 
     def __init__(self, number: int, name: str, world: World, laws: Laws, scenario: Scenario, rng: Random) -> None:
-        super().__init__(world, scenario.concurrency)
-        self.number = number
-        self.name = name
-        self.runs: list[Run] = []
+        super().__init__(number, name, world, laws, scenario.concurrency)
         self.isolating: deque[Run] = deque()
         self.isolated: Run | None = None
-        self.boot = Boot()
-        self.incarnation = world.incarnation
-        self.stalled_until = 0.0
-        self.mute_until = 0.0
-        self.extended_at = world.now
-        self.laws = laws
         self.table: Table = step
-        self.heeds_flags = True
-        self.known_flags = dict(world.flags)
         self._scenario = scenario
         self._rng = rng
         self._count = 0
-        self.carry = self.carries(world, laws, rng)
-
-    def taken(self) -> int:
-        """Slots that are taken."""
-        return len(self.runs)
+        self.carry = self.carries(world, laws, rng, self.locks)
 
     def can_open(self) -> bool:
         """Whether a slot is free for what is buffered."""
@@ -88,30 +71,6 @@ class Worker(Intake):
         run.flag = self._flag_of(task.id)
         self._tell(run, ev.Opened(self.world.now, nonce, suspect, locks, fault, struck=struck, flag=run.flag))
 
-    def hear(self) -> None:
-        """Learn of all flags."""
-        self.known_flags = dict(self.world.flags)
-        for run in self.runs:
-            run.flag = run.flag or self._flag_of(run.delivery.task.id)
-
-    def _flag_of(self, task_id: str) -> Flag | None:
-        return self.known_flags.get(task_id) if self.heeds_flags else None
-
-    def suspects(self, delivery: Delivery, since: float) -> bool:
-        """Whether a delivery may have run: what nobody extended for `ack_wait` went to others meanwhile."""
-        aged = self.world.now - max(since, self.extended_at) >= ACK_WAIT_S
-        delivery.doubted = delivery.doubted or aged or is_doubtful(delivery, self.boot)
-        return is_suspect(delivery)
-
-    @property
-    def connected(self) -> bool:
-        """Whether it is connected, and knows what the broker had stored when it started."""
-        return self.boot.settled_at < inf
-
-    def room(self) -> bool:
-        """Whether it would pull."""
-        return self.connected and super().room()
-
     def lose_connection(self) -> None:
         """Forget the boot mark, doubt what has not started, get no answer to what is on its way."""
         self.boot = Boot()
@@ -122,58 +81,6 @@ class Worker(Intake):
             run.delivery.doubted = True
         for run in [run for run in self.runs if run.awaits_answer]:
             self.cannot_tell(run, done=self._rng.random() < 0.5)
-
-    def refresh(self) -> None:
-        """Connect again; to another run of the broker, forget what waits and note what runs."""
-        self.boot = self.world.boot()
-        self.hear()
-        if self.incarnation != self.world.incarnation:
-            self.incarnation = self.world.incarnation
-            self.forget_doubted()
-            self.note_all()
-
-    def note_all(self) -> None:
-        """Note what has started and is not known to have."""
-        for run in self.runs:
-            if run.has_started and not run.noted:
-                self.note(run)
-
-    @property
-    def answers(self) -> bool:
-        """Whether it is there to be asked."""
-        return self.connected and max(self.stalled_until, self.mute_until) <= self.world.now
-
-    def come_late(self) -> None:
-        """Once it is later than the others expect it back from the broker's start, they may run what it runs."""
-        boot = self.world.boots.get(self.world.incarnation)
-        if self.connected or boot is None:
-            return
-        late_s = self.world.now - boot.settled_at
-        for run in self.runs:
-            run.seen.excused |= late_s >= (ACK_WAIT_S / 2 if run.noted else 0)
-
-    def unheard(self) -> None:
-        """Be there no more, to all others: what it runs may be run by them."""
-        for run in self.runs:
-            run.seen.excused = True
-
-    def keep_alive(self) -> None:
-        """Extend what is in hand and renew what is held, if that gets through."""
-        now = self.world.now
-        if self.stalled_until > now:
-            return
-        heard = self.mute_until <= now
-        for run in self.runs:
-            for key, lock in run.leases.items():
-                if lock.until <= now or (heard and self.world.renew(key, lock.revision) is None):
-                    run.lost_untold = not run.lost
-        if not heard:
-            return
-        if now - self.extended_at >= ACK_WAIT_S:
-            self.doubt()
-        self.extended_at = now
-        for delivery in self.in_hand.values():
-            self.world.extend(int(delivery.token))
 
     def can_advance(self, run: Run) -> bool:
         """Whether its next step may be taken now: isolation waits for others, the broker's answers for a connection."""
@@ -194,8 +101,13 @@ class Worker(Intake):
     def advance(self, run: Run) -> None:
         """Let the effect on its way arrive, or tell its answer to the table."""
         if run.sent is not None:
-            effect, run.sent = run.sent, None
-            run.answer = self.carry.arrive(run, effect)
+            effect = run.sent
+            run.work = run.work or self.carry.begin(run, effect)
+            if run.work is None:
+                run.answer = self.carry.arrive(run, effect)
+            elif not self._work(run):
+                return
+            run.sent = None
             self._say(run, f"{type(effect).__name__}: {brief(run.answer)}")
             if run.ordered or run.answer is None:
                 self._send(run)
@@ -204,14 +116,22 @@ class Worker(Intake):
             answer, run.answer = run.answer, None
             self._tell(run, answer)
 
+    def _work(self, run: Run) -> bool:
+        """A few steps of what takes several; whether that was all."""
+        assert run.work is not None
+        try:
+            for _ in range(self._rng.choice((1, 2, 4, 8))):
+                self.locks.step(run.work)
+        except StopIteration as end:
+            run.work, run.answer = None, end.value
+            return True
+        return False
+
     def cannot_tell(self, run: Run, *, done: bool) -> None:
         """The effect on its way took place or not, and its answer is lost."""
         effect = run.sent
         assert effect is not None
-        if done:
-            self.carry.arrive(run, effect)
-        elif isinstance(effect, do.TakeLocks) and self._rng.random() < 0.5:
-            self.carry.arrive_in_part(run)
+        self._arrive_unheard(run, effect, done=done)
         run.sent = None
         self._say(run, f"{type(effect).__name__} has no answer ({'it happened' if done else 'it did not'})")
         if isinstance(effect, _NO_ANSWER):
@@ -223,12 +143,23 @@ class Worker(Intake):
     def arrive_unseen(self, run: Run) -> None:
         """The effect on its way takes place, and its worker is gone."""
         assert run.sent is not None
-        self.carry.arrive(run, run.sent)
+        self._arrive_unheard(run, run.sent, done=run.work is None or self._rng.random() < 0.5)
+
+    def _arrive_unheard(self, run: Run, effect: do.Effect, *, done: bool) -> None:
+        work, run.work = run.work or self.carry.begin(run, effect), None
+        if work is None:
+            if done:
+                self.carry.arrive(run, effect)
+        elif done:
+            self.locks.finish(work)
+        else:
+            self.locks.cut(work, self._rng.randrange(12))
 
     def abandon(self, run: Run) -> None:
         """Let go of a delivery at a shutdown, wherever it stands."""
+        run.stop()
         if not isinstance(run.phase, at.Closed):
-            self.carry.arrive(run, do.ReleaseLocks())
+            self.locks.finish(self.carry.begin(run, do.ReleaseLocks()))
             self.carry.arrive(run, do.GiveBack())
         run.seen.excused = True
         self.laws.ended(run.seen, told=False)
@@ -242,12 +173,6 @@ class Worker(Intake):
             run.phase, ordered = self.table(run.phase, run.delivery, run.rules, ev.LeaseGone())
             if ordered:
                 run.interrupted = True
-
-    def note(self, run: Run) -> None:
-        """Record the start of what runs for long; nobody waits for it."""
-        run.noted = True
-        task = run.delivery.task
-        self.world.start(outcome.start(task, self.name, self.world.now, run.nonce, 0), 0)
 
     def _tell(self, run: Run, event: ev.Event) -> None:
         run.phase, ordered = self.table(run.phase, run.delivery, run.rules, event)
@@ -287,10 +212,10 @@ class Worker(Intake):
             return
         others = any(other is not run and isinstance(other.sent, do.Execute) for other in self.runs)
         if run.rules.limited:
-            self.laws.takes_place(run.seen, run.grants[SHARE.name])
+            self.laws.locks.takes_place(run.nonce, run.delivery.task.id, run.grants[SHARE.name])
         run.seen.flagged = run.delivery.task.id in self.known_flags
         self.laws.heeds(run.seen)
-        self.laws.executes(run.seen, run.phase, set(run.leases), others)
+        self.laws.executes(run.seen, run.phase, {lease.want.name for lease in run.leases}, others)
         self._say(run, f"runs, delivered {run.delivery.delivered} times")
 
     def _leave(self, run: Run, *, told: bool) -> None:

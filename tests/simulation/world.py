@@ -3,7 +3,7 @@
 It knows no faults: `faults` asks it for what a crash or a lost answer does. Times are seconds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
@@ -12,18 +12,17 @@ from natsume.core.delivery import Boot
 from natsume.core.gcra import Asked, Quota
 from natsume.model import subject
 from natsume.model.limit_rule import Share
-from natsume.model.limits import RESERVE_S, SETTLE_S
-from natsume.model.lock import Blocked, Want
+from natsume.model.limits import SETTLE_S
 from natsume.model.record import Flag
 from natsume.model.task import Task
 
+from .locking import Bucket
 from .records import Records
 
 ACK_WAIT_S = 30.0
 STRIKE = "strike"
 STRIKE_S = 20.0
 """How long a world without an operator lets a task wait for the end of a strike, at most."""
-LEASE_S = 30.0
 
 
 class Message(msgspec.Struct):
@@ -46,17 +45,6 @@ class Schedule(msgspec.Struct):
     waits_for: str | None = None
 
 
-class Lock(msgspec.Struct):
-    """A key of the bucket of locks."""
-
-    holder: str
-    token: int
-    revision: int
-    until: float
-    task: str = ""
-    since: float = 0.0
-
-
 class Options(msgspec.Struct, frozen=True):
     """What a planted bug changes about the adapters' use of the broker."""
 
@@ -64,6 +52,7 @@ class Options(msgspec.Struct, frozen=True):
     later_is_fenced: bool = True
     hop_in_subject: bool = True
     commit_before_removal: bool = True
+    writes_are_fenced: bool = True
 
 
 class World(Records):
@@ -83,10 +72,10 @@ class World(Records):
         self.later: dict[str, Schedule] = {}
         self.purges: set[str] = set()
         self.refiring: set[str] = set()
-        self.locks: dict[str, Lock] = {}
+        self.bucket = Bucket(self)
         self.quota = Quota()
+        self._fences: dict[str, int] = {}
         self.last_sequence = 0
-        self._last_revision = 0
 
     # TASKS
 
@@ -126,6 +115,7 @@ class World(Records):
         """Second half of a firing: purge whatever lies on the subject by now."""
         self.purges.remove(name)
         self.later.pop(name, None)
+        self.bucket.line.pop(name, None)
 
     def remove(self, name: str) -> None:
         """Remove a schedule, whether it is firing or not."""
@@ -169,69 +159,28 @@ class World(Records):
 
     # locks
 
-    def acquire(self, key: str, holder: str, task: str, since: float) -> Lock | None:
-        """Take a lock if it is free or this holder's; None if another has it."""
-        lock = self.locks.get(key)
-        standing = lock is not None and lock.until > self.now
-        kept = standing and lock is not None and not lock.holder and (since, task) <= (lock.since, lock.task)
-        if standing and lock is not None and lock.holder != holder and not kept:
-            return None
-        self._last_revision += 1
-        token = lock.token if lock is not None and standing and not kept else self._last_revision
-        mine = Lock(holder, token, self._last_revision, self.now + LEASE_S, task)
-        self.locks[key] = mine
-        return mine
+    def keep(self, name: str, task: Task, until: float, key: str) -> None:
+        """Have a task that lies in the line of a lock return by itself."""
+        self.later[name] = Schedule(task, until, key)
 
-    def renew(self, key: str, revision: int) -> int | None:
-        """Lengthen a lease in place; its new revision, or None if it is lost."""
-        lock = self.locks.get(key)
-        if lock is None or lock.until <= self.now or lock.revision != revision:
-            return None
-        self._last_revision += 1
-        lock.revision = self._last_revision
-        lock.until = self.now + LEASE_S
-        return lock.revision
-
-    def release(self, key: str, holder: str) -> None:
-        """Delete the very lease that is held."""
-        lock = self.locks.get(key)
-        if lock is not None and lock.holder == holder:
-            del self.locks[key]
-            self.wake(key)
-
-    def blocked(self, keys: Sequence[str], holder: str) -> Blocked:
-        """Why a task that was refused must wait: the first lock of its that another has."""
-        for key in keys:
-            lock = self.locks.get(key)
-            if lock is not None and lock.until > self.now and lock.holder != holder:
-                first = not any(lies.waits_for == key for lies in self.later.values())
-                return Blocked(Want(key, key), lock.task, lock.holder, self.now, lock.until, first)
-        return Blocked(Want(keys[0], keys[0]), ends_at=self.now)
+    def send(self, name: str) -> None:
+        """Send a task that lies in a line back to its lane."""
+        self._ready(self.later.pop(name).task, fired=True)
 
     def park(self, task: Task, key: str, until: float) -> bool:
-        """Store a task in the line of a lock, if its hop does not stand there; whether it was stored."""
+        """Store a task in a line that nobody holds, if its hop does not stand there; whether it was stored."""
         name = subject.parked(key, "normal", task.id, task.hop)
         if name in self.later:
             return False
         self.later[name] = Schedule(task, until, key)
         return True
 
-    def wake(self, key: str) -> None:
-        """Reserve a free lock for the first of its line, and send that back to its lane."""
-        lock = self.locks.get(key)
-        if lock is not None and lock.until > self.now:
-            return
-        name = next(
-            (name for name, lies in self.later.items() if lies.waits_for == key and name not in self.purges), None
-        )
-        if name is None:
-            return
-        self._last_revision += 1
-        task = self.later.pop(name).task
-        self.locks[key] = Lock(
-            "", self._last_revision, self._last_revision, self.now + RESERVE_S, task.id, task.waiting_since or 0.0
-        )
-        self._ready(task, fired=True)
+    def write(self, key: str, token: int) -> bool:
+        """Write to a database `WHERE fence <= token`; whether it was."""
+        if self.options.writes_are_fenced and token < self._fences.get(key, 0):
+            return False
+        self._fences[key] = token
+        return True
 
     # limiters
 

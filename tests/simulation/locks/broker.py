@@ -70,11 +70,16 @@ class Broker:
     def advance(self, seconds: float) -> list[str]:
         """Let time go by: what ended is gone, what is due goes to its lane; the entries that ended."""
         self.now += seconds
+        ended = self.expire()
+        for name in [name for name, one in self.line.items() if one.due is not None and one.due <= self.now]:
+            self.on_ready(self.line.pop(name).stored)
+        return ended
+
+    def expire(self) -> list[str]:
+        """Forget the entries that have ended; which they were."""
         ended = [name for name, one in self.entries.items() if one.ends_at is not None and one.ends_at <= self.now]
         for name in ended:
             del self.entries[name]
-        for name in [name for name, one in self.line.items() if one.due is not None and one.due <= self.now]:
-            self.on_ready(self.line.pop(name).stored)
         return ended
 
     def _message(self, subject: str, headers: dict[str, str], body: bytes) -> Message:
@@ -106,6 +111,7 @@ class Line:
 
     async def last(self, subjects: Sequence[str]) -> list[Stored]:
         await turn()
+        self._broker.expire()
         found = [m.stored for name, m in self._broker.entries.items() if any(matches(one, name) for one in subjects)]
         await turn()
         return found

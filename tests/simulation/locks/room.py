@@ -4,18 +4,15 @@ The code that runs is the adapter's own, over a model of the broker. A process m
 of its steps; a worker's clock is off by minutes; what was delivered and not dealt with comes back.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from datetime import datetime
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 
-from natsume.adapters.nats import leases as leases_module
-from natsume.adapters.nats import line as line_module
 from natsume.adapters.nats.direct import Stored
 from natsume.adapters.nats.leases import KvLeases
+from natsume.adapters.nats.line import Line as Waiting
 from natsume.core import outcome, waiting
 from natsume.enums import Priority, Size
 from natsume.model import limits
@@ -25,34 +22,12 @@ from natsume.model.task import Task
 from natsume.ports import Lease
 
 from .broker import START, Broker, Line, turn
+from .clock import be_at, monotonic
+from .process import HOLDS, Broken, Process
 
 ACK_WAIT_S = 30.0
 CLOCKS = (0.0, 420.0, -600.0)
-HOLDS = "holds its locks"
 ENDS_WITHIN_S = 3 * limits.FALL_BACK_LAST_S
-_CLOCK = SimpleNamespace(monotonic=lambda: 0.0)
-
-
-class Broken(AssertionError):
-    """A law, and how it was broken."""
-
-
-class Process:
-    """A run of a task, or a renewal beside it."""
-
-    def __init__(self, name: str, worker: int, task: Task | None, life: Coroutine[Any, Any, None]) -> None:
-        self.name = name
-        self.worker = worker
-        self.task = task
-        self.life = life
-        self.at = ""
-        self.leases: list[Lease] = []
-        self.lost = False
-        self.renewed: Process | None = None
-
-    @property
-    def holds(self) -> bool:
-        return self.at == HOLDS
 
 
 class Room:
@@ -84,7 +59,7 @@ class Room:
 
     def step(self, process: Process) -> None:
         """Let one step of a process happen; one that holds its locks ends its task."""
-        _CLOCK.monotonic = lambda: self._monotonic(process.worker)
+        be_at(lambda: self._monotonic(process.worker))
         try:
             process.at = process.life.send(None)
         except StopIteration:
@@ -156,7 +131,7 @@ class Room:
                 refused = got
         if refused is None and task.id not in self.done:
             await turn(HOLDS)
-            if not process.lost and all(lease.until > _CLOCK.monotonic() for lease in process.leases):
+            if not process.lost and all(lease.until > monotonic() for lease in process.leases):
                 self.done.add(task.id)
             else:
                 self.coming_back.append((self.broker.now, task))
@@ -174,7 +149,7 @@ class Room:
 
     def _leases(self) -> KvLeases:
         connection = Line(self.broker)
-        line = line_module.Line(connection, connection)  # type: ignore[arg-type]
+        line = Waiting(connection, connection)  # type: ignore[arg-type]
         return self.adapter(connection, connection, connection.request, line, lambda: self.broker.now)  # type: ignore[arg-type]
 
     def _takes(self, process: Process, lease: Lease) -> None:
@@ -182,7 +157,7 @@ class Room:
         if lease.token in used:
             raise Broken(f"no token twice: {lease.key} has {lease.token}")
         alone = lease.want.mode is Mode.EXCLUSIVE or (lease.want.permits == 1 and lease.want.mode is Mode.PERMIT)
-        if alone and lease.until > _CLOCK.monotonic() and lease.token < max(used, default=0):
+        if alone and lease.until > monotonic() and lease.token < max(used, default=0):
             raise Broken(f"tokens only grow: {lease.key} has {lease.token} after {used}")
         used.add(lease.token)
         process.leases.append(lease)
@@ -262,12 +237,9 @@ class Room:
         return self.broker.now - START + 1_000 + CLOCKS[worker]
 
     def _line_of(self, want: Want) -> list[str]:
-        prefix = parked_filter(want.key).split(".")[1]
-        return [name for name in self.broker.line if name.split(".")[1] == prefix and self._of(name) not in self.done]
-
-    @staticmethod
-    def _of(parked: str) -> str:
-        return parked.split(".")[3]
+        waiting = {name: name.split(".") for name in self.broker.line}
+        _, line, *_ = parked_filter(want.key).split(".")
+        return [name for name, (_, at, _, task, _) in waiting.items() if at == line and task not in self.done]
 
     @staticmethod
     def _task(name: str, rank: Priority) -> Task:
@@ -276,33 +248,3 @@ class Room:
     def _picture(self) -> str:
         entries = {name: m.stored.body for name, m in self.broker.entries.items()}
         return f"entries {entries}, line {list(self.broker.line)}, {[(p.name, p.at) for p in self.processes]}"
-
-
-async def _in_turn(*given: Coroutine[Any, Any, Any]) -> list[Any]:
-    try:
-        return [await one for one in given]
-    finally:
-        for one in given:
-            one.close()
-
-
-def wants_of(kinds: Iterable[str]) -> list[Want]:
-    """What the letters ask for: a mutex, one of two permits, to read, to write."""
-    known = {
-        "m": Want("mutex.x", "mutex:x", ttl_s=10.0),
-        "s": Want("sem.x", "semaphore:x", Mode.PERMIT, 2, ttl_s=10.0),
-        "r": Want("rw.x", "rwlock:x", Mode.SHARED, ttl_s=10.0),
-        "w": Want("rw.x", "rwlock:x", Mode.EXCLUSIVE, ttl_s=10.0),
-    }
-    return [known[kind] for kind in kinds]
-
-
-@contextmanager
-def stepping() -> Iterator[None]:
-    """Let the adapter run without an event loop, by the clock of whichever process takes its step."""
-    kept = leases_module.time, line_module.asyncio  # type: ignore[attr-defined]
-    leases_module.time, line_module.asyncio = _CLOCK, SimpleNamespace(gather=_in_turn)  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        leases_module.time, line_module.asyncio = kept  # type: ignore[attr-defined]

@@ -1,18 +1,21 @@
 """The laws of locks, whatever is interleaved and wherever it crashes; planted bugs break them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from natsume.enums import Priority
+from natsume.model.lock import Mode, Want
 
-from .planted import BUGS
-from .room import CLOCKS, ENDS_WITHIN_S, Broken, Room, stepping, wants_of
+from .clock import stepping
+from .planted import BUGS, ReleasesWhatStands, RenewsWithoutTtl
+from .process import Broken
+from .room import CLOCKS, ENDS_WITHIN_S, Room
 
 KINDS = ("m", "m", "s", "s", "r", "w", "mw", "ms")
 WORKERS = st.integers(0, len(CLOCKS) - 1)
@@ -85,8 +88,28 @@ def tasks_of(kinds: list[str], urgent: int) -> dict[str, Any]:
     return {f"t{number}": (ranks[number], wants_of(kind)) for number, kind in enumerate(kinds)}
 
 
+def wants_of(kinds: Iterable[str]) -> list[Want]:
+    """What the letters ask for: a mutex, one of two permits, to read, to write."""
+    known = {
+        "m": Want("mutex.x", "mutex:x", ttl_s=10.0),
+        "s": Want("sem.x", "semaphore:x", Mode.PERMIT, 2, ttl_s=10.0),
+        "r": Want("rw.x", "rwlock:x", Mode.SHARED, ttl_s=10.0),
+        "w": Want("rw.x", "rwlock:x", Mode.EXCLUSIVE, ttl_s=10.0),
+    }
+    return [known[kind] for kind in kinds]
+
+
 def test_locks_keep_their_laws_under_any_interleaving_and_crash() -> None:
     run_state_machine_as_test(Locks, settings=PROFILE)
+
+
+@pytest.mark.parametrize("bug", [RenewsWithoutTtl, ReleasesWhatStands], ids=lambda bug: bug.__name__)
+def test_the_same_search_finds_a_planted_bug(bug: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Room, "adapter", bug)
+    found = settings(PROFILE, max_examples=3_000, derandomize=True, phases=[Phase.generate])
+    with pytest.raises(Broken) as broken:
+        run_state_machine_as_test(Locks, settings=found)
+    print(f"{bug.__name__}: {broken.value}")
 
 
 def played(seed: int, adapter: type | None = None) -> str | None:

@@ -2,11 +2,15 @@
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from natsume.adapters.nats.leases import KvLeases
 from natsume.core.locking import Place
-from natsume.model.lock import Blocked, Holding
+from natsume.model.lock import Blocked, Holding, Want
 from natsume.model.task import Task
 from natsume.ports import Lease
+
+from .clock import monotonic
 
 
 class RenewsWithoutTtl(KvLeases):
@@ -48,6 +52,12 @@ class FencesNothing(KvLeases):
         return await super()._write(key, Place(place.slot, standing[0] if standing else 0), holding, ttl_s)
 
 
+class TokensOfAClock(KvLeases):
+    async def acquire(self, want: Want, holding: Holding, *, waited: bool = False) -> Lease | Blocked:
+        lease = await super().acquire(want, holding, waited=waited)
+        return replace(lease, token=int(1_000_000 * monotonic())) if isinstance(lease, Lease) else lease
+
+
 BUGS: Final = (
     RenewsWithoutTtl,
     ReleasesWhatStands,
@@ -55,4 +65,5 @@ BUGS: Final = (
     LooksNotAgainAfterParking,
     FencesTheSlotAlone,
     FencesNothing,
+    TokensOfAClock,
 )
