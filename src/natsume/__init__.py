@@ -34,6 +34,7 @@ from natsume.model.claim import Unique
 from natsume.model.event import Event
 from natsume.retry_policies import ExponentialBackoff, NoRetry, RetryPolicyBase
 from natsume.schedules import CronSchedule, IntervalSeconds, RRuleSchedule, TaskScheduleBase
+from natsume.threads import on_loop
 
 __all__ = [
     "ArgumentsError",
@@ -79,6 +80,7 @@ __all__ = [
     "UnretryableError",
     "UsageError",
     "Who",
+    "on_loop",
     "provide",
     "register_locked_object_type",
 ]

@@ -13,6 +13,7 @@ from natsume.locks import BaseLock, MutexLock
 from natsume.model.claim import Unique
 from natsume.retry_policies import NoRetry, RetryPolicyBase
 from natsume.schedules import TaskScheduleBase
+from natsume.threads import needs_loop
 
 
 class BaseTask:
@@ -45,10 +46,12 @@ class BaseTask:
         """The locks that are held while `execute` runs."""
         return []
 
-    async def execute(self, *args: Any, **kwargs: Any) -> Any:
-        """Do the work; a subclass's parameters are what is injected."""
+    # Not `async`, so that a subclass may define it either way.
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        """Do the work, in the event loop where it is a coroutine, else in a thread; its parameters are injected."""
         raise NotImplementedError(f"{type(self).__name__} has no execute()")
 
+    @needs_loop
     async def schedule(
         self,
         at_time: datetime | None = None,

@@ -10,15 +10,17 @@ from natsume.depends import given
 from natsume.exceptions import Unbound, UsageError
 from natsume.model import limits
 from natsume.model.record import Progress
+from natsume.threads import needs_loop
 
 __all__ = ["Stop", "TaskControl", "comment", "progress", "should_cancel"]
 
 
 class Stop(StrEnum):
-    """Why a task is to stop: it was cancelled for good, or its worker shuts down and it will run again."""
+    """Why a task is to stop: cancelled for good; its worker shuts down, and it will run again; or its time is over."""
 
     CANCELLED = "cancelled"
     SHUTDOWN = "shutdown"
+    TIMEOUT = "timeout"
 
 
 class Teller(Protocol):
@@ -52,6 +54,7 @@ class TaskControl:
         """
         return self._teller.stop
 
+    @needs_loop
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Say how far it is; of what comes faster than twice a second the last is told."""
         for number in (done, total):
@@ -60,6 +63,7 @@ class TaskControl:
         said = Progress(float(done), None if total is None else float(total), cut(message))
         await self._teller.progress(said)
 
+    @needs_loop
     async def comment(self, text: str) -> None:
         """Add a comment, which is kept with the task; the broker has stored it when this returns."""
         await self._teller.comment(cut(text))
@@ -70,11 +74,13 @@ def should_cancel() -> Stop | None:
     return _current().should_cancel()
 
 
+@needs_loop
 async def progress(done: float, total: float | None = None, message: str = "") -> None:
     """`TaskControl.progress` of the task that runs here."""
     await _current().progress(done, total, message)
 
 
+@needs_loop
 async def comment(text: str) -> None:
     """`TaskControl.comment` of the task that runs here."""
     await _current().comment(text)

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 from natsume.base_task import BaseTask
 from natsume.exceptions import UsageError
 from natsume.model.record import When
+from natsume.threads import needs_loop
 
 __all__ = [
     "CallbackSpawner",
@@ -110,6 +111,7 @@ class CallbackSpawner:
     def __init__(self, spawner: Spawner) -> None:
         self._spawner = spawner
 
+    @needs_loop
     async def spawn_with_callback(
         self,
         children: Iterable[BaseTask],

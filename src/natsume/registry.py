@@ -20,6 +20,7 @@ from natsume.model.claim import Unique
 from natsume.model.subject import Lane
 from natsume.periodic import Periodic, flaws_of, periodic_of
 from natsume.retry_policies import RetryPolicyBase
+from natsume.threads import is_synchronous
 
 PREFIX = "natsume"
 _NAME = re.compile(r"[^\s:]{1,128}:[^\s:]{1,128}")
@@ -47,6 +48,7 @@ class Actor:
     unique: Unique | None = None
     interrupted_by_cancel: bool = False
     rights: str | None = None
+    synchronous: bool = False
 
 
 class Registry:
@@ -142,14 +144,15 @@ def make_actor(name: str, cls: Any) -> Actor:
         unique=declared(cls, "unique"),
         interrupted_by_cancel=declared(cls, "cancel") == "interrupt",
         rights=rights_of(cls),
+        synchronous=is_synchronous(cls.execute),
     )
 
 
 def _flaws(cls: type[BaseTask]) -> Iterator[str]:
     if cls.execute is BaseTask.execute:
         yield f"{cls.__name__} has no execute(): define `async def execute(self, ...)`"
-    elif not inspect.iscoroutinefunction(cls.execute):
-        yield f"{cls.__name__}.execute is not a coroutine: define it with `async def`"
+    elif not inspect.isroutine(cls.execute) or _yields(inspect.unwrap(cls.execute)):
+        yield f"{cls.__name__}.execute is no function that returns: define it with `async def` or `def`"
     if not isinstance(cls.priority, Priority):
         yield f"{cls.__name__}.priority is {cls.priority!r}: set it to a Priority"
     if not isinstance(cls.size, Size):
@@ -161,6 +164,10 @@ def _flaws(cls: type[BaseTask]) -> Iterator[str]:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
         yield f"{cls.__name__}.timeout_s is {timeout!r}: set it to a number of seconds above 0"
     yield from flaws_of(cls)
+
+
+def _yields(function: Any) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 class _Load:

@@ -181,7 +181,7 @@ def with_attributes(**attributes):
     ("cls", "says"),
     [
         (BaseTask, r"no execute\(\)"),
-        (with_attributes(execute=lambda self: None), "not a coroutine"),
+        (with_attributes(execute=lambda self: (yield)), "no function that returns"),
         (with_attributes(priority="urgent"), "priority is 'urgent'"),
         (with_attributes(size=3), "size is 3"),
         (with_attributes(retry_policy=NoRetry), "retry_policy is"),

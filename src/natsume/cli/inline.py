@@ -3,9 +3,10 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -30,6 +31,7 @@ from natsume.runtime.keepalive import Keepalive, Lifeline
 from natsume.runtime.run import Run
 from natsume.runtime.watch import Watch
 from natsume.settings import Settings
+from natsume.threads import Thread
 from natsume.tracking import track
 
 if TYPE_CHECKING:  # a task without locks or children must not pay for it
@@ -149,13 +151,24 @@ class Inline:
         self._run.driver, self._run.running_since = asyncio.current_task(), loop.time()
         try:
             with bind(self._children, self):
-                async with self._actor.plan.open(self._given()) as kwargs:
+                async with self._actor.plan.open(self._given()) as kwargs, self._in_time(debugger):
+                    if self._actor.synchronous:
+                        return await self._in_thread(debugger, kwargs)
                     if debugger == "before":
                         breakpoint()  # `step` leads into execute()
-                    async with self._in_time(debugger):
-                        return await self._task.execute(**kwargs)
+                    return await self._task.execute(**kwargs)
         finally:
             self._run.running_since = None
+
+    async def _in_thread(self, debugger: str, kwargs: Mapping[str, Any]) -> Any:
+        execute = self._task.execute
+        thread = Thread(partial(_stopped_before, execute) if debugger == "before" else execute, kwargs)
+        try:
+            await thread.wait()
+        except asyncio.CancelledError:
+            thread.tell()  # it ends with this process
+            raise
+        return thread.result()
 
     @asynccontextmanager
     async def _in_time(self, debugger: str) -> AsyncIterator[None]:
@@ -260,6 +273,11 @@ class Inline:
             chunks=len(self._chunks),
             groups=tuple(self._children.groups),
         )
+
+
+def _stopped_before(execute: Callable[..., Any], **arguments: Any) -> Any:
+    breakpoint()  # `step` leads into execute()
+    return execute(**arguments)
 
 
 def _is_limiter(lock: object) -> bool:

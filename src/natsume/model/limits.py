@@ -68,6 +68,9 @@ EVENT_TYPE_MAX: Final = 200
 CONFIGURED_S_MAX: Final = 366 * 86_400.0
 """A time that the tasks file may set."""
 
+THREAD_LINGER_S: Final = 10.0
+"""How long after its `timeout_s` the thread of a synchronous task may still end; then its worker's process ends."""
+
 CONCURRENCY_MAX: Final = 10_000
 """Tasks that one worker runs at a time."""
 

@@ -17,6 +17,7 @@ from natsume.model import limits
 from natsume.model.record import Used
 from natsume.registry import Actor
 from natsume.runtime.failing import raised
+from natsume.runtime.in_thread import in_thread
 from natsume.runtime.metering import Meter
 from natsume.runtime.run import Run
 from natsume.telemetry import task_fields
@@ -78,11 +79,15 @@ async def _call(run: Run, actor: Actor, given: Mapping[type, Any]) -> bytes:
     run.running_since = asyncio.get_running_loop().time()
     try:
         if actor.plan.empty:
-            return _result(await run.task.execute(), actor)
+            return _result(await _run(run, actor, {}), actor)
         async with actor.plan.open(given) as kwargs:
-            return _result(await run.task.execute(**kwargs), actor)
+            return _result(await _run(run, actor, kwargs), actor)
     finally:
         task_fields.reset(fields)
+
+
+async def _run(run: Run, actor: Actor, kwargs: Mapping[str, Any]) -> Any:
+    return await (in_thread(run, actor, kwargs) if actor.synchronous else run.task.execute(**kwargs))
 
 
 def _result(value: object, actor: Actor) -> bytes:

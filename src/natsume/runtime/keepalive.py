@@ -125,6 +125,8 @@ class Keepalive:
                 self._beat(line, now)
             self._renew(line, now)
             self._note(line)
+            if self._watch.stuck is not None:
+                await self._end_stuck(line, self._watch.stuck)
             await self._check_loop(line, now)
         await line.close()
 
@@ -208,10 +210,18 @@ class Keepalive:
         task_id, others = blockers[0].delivery.task.id, len(blockers) - 1
         what = f"task {task_id}" if not others else f"the batch of task {task_id} and {others} more"
         _log.critical("%s has blocked the event loop for %.0f s; this worker ends", what, blocked_s)
+        await self._exit(line, blockers)
+
+    async def _end_stuck(self, line: Lifeline, task_id: str) -> None:
+        """End the process, whose thread nobody can end; its task's outcome is recorded already."""
+        _log.critical("the thread of task %s still runs after its timeout; this worker ends with it", task_id)
+        await self._exit(line, [])
+
+    async def _exit(self, line: Lifeline, blockers: list[Run]) -> None:
         try:
             for blocker in blockers:
                 await _charge(line.records, blocker)
-            await _absolve(line.records, [run for run in self._watch.runs.values() if run not in blockers])
+            await _absolve(line.records, [run for run in list(self._watch.runs.values()) if run not in blockers])
             for delivery in list(self._watch.in_hand.values()):
                 line.give_back(delivery)
             await line.close()

@@ -73,6 +73,7 @@ class Run:
         "shares",
         "started_at",
         "stopping",
+        "stuck",
         "task",
         "teller",
         "told_at",
@@ -96,6 +97,7 @@ class Run:
         self.noted = False
         self.flag: Flag | None = None
         self.stopping = False
+        self.stuck = False
         self.teller: Ending | None = None
         self.progress: Progress | None = None
         self.told_at = 0.0

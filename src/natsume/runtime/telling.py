@@ -22,6 +22,7 @@ class Telling:
     def __init__(self, records: Records, now: Callable[[], float]) -> None:
         self.records = records
         self.now = now
+        self.loop = asyncio.get_running_loop()
         self._writing: set[asyncio.Task[None]] = set()
 
     def control(self, run: Run) -> TaskControl:
@@ -52,16 +53,18 @@ class RunTeller:
     def __init__(self, run: Run, telling: Telling) -> None:
         self._run = run
         self._telling = telling
-        self._loop = asyncio.get_running_loop()
+        self._loop = telling.loop  # this may be a thread's call
         self._told_at = -limits.PROGRESS_EVERY_S
         self._timer: asyncio.TimerHandle | None = None
         self._comments = 0
 
     @property
     def stop(self) -> Stop | None:
-        """Why the task is to stop: cancelled counts more than shut down."""
+        """Why the task is to stop: cancelled counts more than overdue, and that more than shut down."""
         if self._run.flag is not None:
             return Stop.CANCELLED
+        if self._run.interrupted_by == "timeout":
+            return Stop.TIMEOUT
         return Stop.SHUTDOWN if self._run.stopping else None
 
     async def progress(self, progress: Progress) -> None:

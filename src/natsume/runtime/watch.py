@@ -21,6 +21,7 @@ class Watch:
         self.in_hand = in_hand
         self.beat = time.monotonic()
         self.note_until = 0.0
+        self.stuck: str | None = None
         self.runs: dict[str, Run] = {}
         self._leases: dict[tuple[str, int], tuple[Lease, LeaseHolder]] = {}
 

@@ -113,6 +113,8 @@ class Worker:
             for lease in run.leases:
                 self.watch.drop_lease(lease)
             del self.watch.runs[run.nonce]
+            if run.stuck:
+                self.watch.stuck = run.delivery.task.id
             self.intake.ended(run.delivery)
             if not self.watch.runs:
                 self._idle.set()
