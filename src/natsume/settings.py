@@ -58,6 +58,11 @@ class Settings(msgspec.Struct, frozen=True):
         """Where the ledger is if no `database_url` says otherwise."""
         return self.data_dir / "ledger.sqlite"
 
+    def reaching(self) -> dict[str, str]:
+        """The environment variables by which another process reaches the same broker in the same way."""
+        secrets = {variable: getattr(self.security, field) for field, variable in _SECURITY.items()}
+        return {"NATSUME_NATS_URL": self.nats_url} | {name: text for name, text in secrets.items() if text}
+
     def at(self, url: str) -> "Settings":
         """The same settings for another broker."""
         return msgspec.structs.replace(self, nats_url=url)

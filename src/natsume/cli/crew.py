@@ -1,4 +1,4 @@
-"""A process that `natsume dev` keeps: started again when it ends, and gone when dev is gone."""
+"""A process that another one keeps: started again when it ends, and gone when its keeper is gone."""
 
 import asyncio
 import logging
@@ -8,15 +8,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from natsume.core.restarting import pause_s
 from natsume.exceptions import NatsumeError
 
 _log = logging.getLogger(__name__)
 
-_PAUSE_FIRST_S: Final = 0.5
-_PAUSE_LAST_S: Final = 30.0
-_STEADY_S: Final = 10.0
 _KILL_AFTER_S: Final = 5.0
 _RECEIVE_MAX: Final = 64
+
+
+class NeverReady(NatsumeError):
+    """A process ended with this `code` before it was ever ready."""
+
+    def __init__(self, name: str, code: int) -> None:
+        super().__init__(f"{name} ended with exit code {code} before it was ready")
+        self.code = code
 
 
 class Member:
@@ -29,24 +35,32 @@ class Member:
         self._environ = dict(environ)
         self._process: asyncio.subprocess.Process | None = None
 
-    async def keep(self) -> None:
-        """Run it until cancelled, again and again; raises NatsumeError if it ends before it was ever ready."""
-        pause_s = _PAUSE_FIRST_S
-        loop = asyncio.get_running_loop()
-        while True:
-            began = loop.time()
-            code = await self._live()
-            if not self.ready.is_set():
-                raise NatsumeError(f"{self.name} ended with exit code {code} before it was ready")
-            pause_s = _PAUSE_FIRST_S if loop.time() - began > _STEADY_S else min(2 * pause_s, _PAUSE_LAST_S)
-            _log.warning("%s ended with exit code %d; it starts again in %g s", self.name, code, pause_s)
-            await asyncio.sleep(pause_s)
+    @property
+    def pid(self) -> int:
+        """Its process, 0 before there was one."""
+        return 0 if self._process is None else self._process.pid
 
-    async def stop(self, grace_s: float) -> None:
-        """Ask it to stop, and kill it if it does not within the grace period."""
+    async def keep(self, *, patient: bool = False) -> None:
+        """Run it until cancelled, again and again; unless `patient`, raises NeverReady if it was not ready once."""
+        failed = 0
+        while True:
+            code, was_ready = await self._live()
+            if not (patient or self.ready.is_set()):
+                raise NeverReady(self.name, code)
+            failed = 0 if was_ready else failed + 1
+            _log.warning("%s ended with exit code %d; it starts again in %g s", self.name, code, pause_s(failed))
+            await asyncio.sleep(pause_s(failed))
+
+    def kill(self) -> None:
+        """End it now."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    async def stop(self, grace_s: float) -> int:
+        """Ask it to stop, and kill it if it does not within the grace period; its exit code, 0 if none runs."""
         process = self._process
         if process is None or process.returncode is not None:
-            return
+            return 0
         process.terminate()
         try:
             async with asyncio.timeout(grace_s + _KILL_AFTER_S):
@@ -54,9 +68,10 @@ class Member:
         except TimeoutError:
             _log.warning("%s did not stop within %g s and is killed", self.name, grace_s + _KILL_AFTER_S)
             process.kill()
-            await process.wait()
+        return await process.wait()
 
-    async def _live(self) -> int:
+    async def _live(self) -> tuple[int, bool]:
+        """Run it once; its exit code, and whether it was ready."""
         ours, theirs = socket.socketpair()
         with ours:
             ours.setblocking(False)
@@ -68,8 +83,9 @@ class Member:
                     env=self._environ,
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
-                    start_new_session=True,  # Ctrl-C is for dev, which then stops all in order
+                    start_new_session=True,  # Ctrl-C is for the keeper, which then stops all in order
                 )
-            if await asyncio.get_running_loop().sock_recv(ours, _RECEIVE_MAX):
+            was_ready = bool(await asyncio.get_running_loop().sock_recv(ours, _RECEIVE_MAX))
+            if was_ready:
                 self.ready.set()
-            return await self._process.wait()
+            return await self._process.wait(), was_ready

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from natsume.cli.errors import Problems
-from natsume.cli.parent import Parent
+from natsume.cli.parent import PATIENCE_S, Parent
 from natsume.cli.session import new_app, session_of
 from natsume.cli.signals import stop_on_signals
 from natsume.enums import Size
@@ -35,6 +35,15 @@ def worker(
             help="Tasks at a time; else 100 small ones, as many medium ones as there are cores, one large one.",
         ),
     ] = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=limits.PROCESSES_MAX,
+            envvar="NATSUME_PROCESSES",
+            help="Workers of that concurrency, each a process, under a supervisor that starts again what ends.",
+        ),
+    ] = 1,
     grace_s: Annotated[
         float | None, typer.Option(min=0.0, help="Seconds to finish what runs; else as configured.")
     ] = None,
@@ -48,15 +57,23 @@ def worker(
     ] = None,
     max_crashes: Annotated[int | None, typer.Option(min=1, help="Crashes that a task may cause.")] = None,
     parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
-) -> None:
+) -> int:
     """Run tasks of one size; SIGTERM or Ctrl-C finish what runs, a second Ctrl-C ends at once."""
     session = session_of(context)
     session.log()
+    if processes > 1 and parent_fd is None:
+        from natsume.cli.supervise import Crew, supervise  # noqa: PLC0415 - one worker needs none
+
+        given = {"concurrency": concurrency, "grace-s": grace_s, "ack-wait-s": ack_wait_s, "max-crashes": max_crashes}
+        return supervise(
+            Crew(session, size, processes, given), session.settings.grace_s if grace_s is None else grace_s
+        )
     settings = _configured(session.settings, grace_s=grace_s, ack_wait_s=ack_wait_s, max_crashes=max_crashes)
     registry = Registry.load(settings.prefixes)
     refuse_problems(registry, size)
-    parent = None if parent_fd is None else Parent(parent_fd)
+    parent = None if parent_fd is None else Parent(parent_fd, settings.grace_s + PATIENCE_S)
     _run(_work(settings, registry, size, concurrency or default_concurrency(size), ack_wait_s is not None, parent))
+    return 0
 
 
 def default_concurrency(size: Size) -> int:

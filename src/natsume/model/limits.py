@@ -74,6 +74,9 @@ THREAD_LINGER_S: Final = 10.0
 CONCURRENCY_MAX: Final = 10_000
 """Tasks that one worker runs at a time."""
 
+PROCESSES_MAX: Final = 256
+"""Worker processes that one supervisor keeps."""
+
 PULL_EXPIRES_S: Final = 10.0
 """How long one pull request waits at the server."""
 

@@ -103,10 +103,10 @@ class WorkerProcess:
     def said(self) -> str:
         return self.log.read_text(errors="replace")
 
-    async def ready(self) -> "WorkerProcess":
+    async def ready(self, line: str = "worker ready") -> "WorkerProcess":
         def look() -> bool:
             assert self.alive, self.said()
-            return "worker ready" in self.said()
+            return line in self.said()
 
         await until(look, within_s=30.0)
         return self
@@ -177,8 +177,8 @@ class Installation:
             **more,
         }
 
-    def start_worker(self, concurrency: int = 10, **environment: str) -> WorkerProcess:
-        arguments = ("--concurrency", str(concurrency))
+    def start_worker(self, concurrency: int = 10, processes: int = 1, **environment: str) -> WorkerProcess:
+        arguments = ("--concurrency", str(concurrency), "--processes", str(processes))
         log = self.folder / f"worker-{len(self.workers)}.log"
         worker = WorkerProcess(self.environment(**environment), arguments, log)
         self.workers.append(worker)
