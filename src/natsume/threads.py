@@ -6,6 +6,7 @@ A thread cannot be stopped, only told: once its task is to stop, `on_loop` raise
 import asyncio
 import inspect
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent import futures
 from contextlib import suppress
@@ -31,6 +32,7 @@ class Thread:
         self._told = False
         self._result: Any = None
         self._error: BaseException | None = None
+        self.cpu_s = 0.0
         context = copy_context()
         context.run(_thread.set, self)
         # Not a pool's: nothing may wait at the process's end for what cannot be stopped.
@@ -87,6 +89,7 @@ class Thread:
                 raise UnretryableError("its execute() is synchronous and returns a coroutine: define it with async def")
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the task's
             self._error = error
+        self.cpu_s = time.thread_time()
         with suppress(RuntimeError):  # the loop is closed, and nobody waits
             self._loop.call_soon_threadsafe(self._ended.set_result, None)
 

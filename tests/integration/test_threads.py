@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -62,6 +63,13 @@ class Fields(BaseTask):
         return [threading.current_thread() is threading.main_thread(), task_fields.get()]
 
 
+class Spins(BaseTask):
+    def execute(self) -> None:
+        began = time.thread_time()
+        while time.thread_time() - began < 0.1:
+            pass
+
+
 class Half(BaseTask):
     def execute(self):
         async def inner() -> None: ...
@@ -102,7 +110,7 @@ class Patient(Waits):
 
 @pytest.fixture
 def natsume_registry():
-    return {f"t:{cls.__name__}": cls for cls in (Leaf, Parent, Careless, Fields, Half, Waits, Patient)}
+    return {f"t:{cls.__name__}": cls for cls in (Leaf, Parent, Careless, Fields, Half, Spins, Waits, Patient)}
 
 
 async def test_it_schedules_spawns_and_tells_through_the_loop(natsume_client, natsume_worker, natsume_conductor):
@@ -129,6 +137,11 @@ async def test_its_log_lines_have_the_tasks_fields(natsume_client, natsume_worke
     is_main, fields = await natsume_client.result(token)
     assert not is_main
     assert fields[:2] == [token, "t:Fields"]
+
+
+async def test_the_processor_time_of_its_thread_is_the_tasks(natsume_client, natsume_worker):
+    done = await task_done(natsume_client, await natsume_client.submit(Spins()))
+    assert done.used.cpu_s >= 0.1
 
 
 async def test_as_many_run_at_a_time_as_the_worker_has_slots(natsume_client, natsume_start_worker):

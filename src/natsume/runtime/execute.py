@@ -42,7 +42,7 @@ async def execute(
     meter = Meter()
     try:
         with bind(children, locker):
-            result = await meter.of(_call(run, actor, given))
+            result = await meter.of(_call(run, actor, given, meter))
     except asyncio.CancelledError as error:
         return _stopped(run, actor, error, now(), meter.used)
     except CancelHonoured as honoured:
@@ -72,22 +72,22 @@ async def execute(
     )
 
 
-async def _call(run: Run, actor: Actor, given: Mapping[type, Any]) -> bytes:
+async def _call(run: Run, actor: Actor, given: Mapping[type, Any], meter: Meter) -> bytes:
     """The encoded result; what was injected has been closed, so its transactions stand."""
     task = run.delivery.task
     fields = task_fields.set((task.id, actor.name, task.attempt, run.rules.worker))
     run.running_since = asyncio.get_running_loop().time()
     try:
         if actor.plan.empty:
-            return _result(await _run(run, actor, {}), actor)
+            return _result(await _run(run, actor, {}, meter), actor)
         async with actor.plan.open(given) as kwargs:
-            return _result(await _run(run, actor, kwargs), actor)
+            return _result(await _run(run, actor, kwargs, meter), actor)
     finally:
         task_fields.reset(fields)
 
 
-async def _run(run: Run, actor: Actor, kwargs: Mapping[str, Any]) -> Any:
-    return await (in_thread(run, actor, kwargs) if actor.synchronous else run.task.execute(**kwargs))
+async def _run(run: Run, actor: Actor, kwargs: Mapping[str, Any], meter: Meter) -> Any:
+    return await (in_thread(run, actor, kwargs, meter) if actor.synchronous else run.task.execute(**kwargs))
 
 
 def _result(value: object, actor: Actor) -> bytes:

@@ -6,11 +6,12 @@ from typing import Any
 
 from natsume.model import limits
 from natsume.registry import Actor
+from natsume.runtime.metering import Meter
 from natsume.runtime.run import Run
 from natsume.threads import Thread
 
 
-async def in_thread(run: Run, actor: Actor, arguments: Mapping[str, Any]) -> Any:
+async def in_thread(run: Run, actor: Actor, arguments: Mapping[str, Any], meter: Meter) -> Any:
     """What the thread returns or raises; CancelledError where its time was over, however it ended then.
 
     One that still runs long after its time makes the run `stuck`: the worker's process is to end. Its locks are
@@ -30,6 +31,8 @@ async def in_thread(run: Run, actor: Actor, arguments: Mapping[str, Any]) -> Any
         if run.stuck or run.interrupted_by in {None, "timeout"}:
             raise
         _calm()
+    finally:
+        meter.add(thread.cpu_s)
     return thread.result()
 
 

@@ -24,6 +24,10 @@ class Meter:
         """What was taken until now, to the microsecond."""
         return Used(round(time.monotonic() - self._began, 6), round(self._cpu_s, 6))
 
+    def add(self, cpu_s: float) -> None:
+        """Count the processor time that the task took elsewhere."""
+        self._cpu_s += cpu_s
+
     @coroutine
     def of(self, task: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
         """Await a coroutine, and count each of its steps."""
