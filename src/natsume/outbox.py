@@ -6,8 +6,8 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -40,11 +40,9 @@ from natsume.model.task import Task
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from natsume.client import Client
-
     AnySession = AsyncSession | AsyncConnection | Session | Connection
 
-__all__ = ["create_table", "metadata", "relaying", "table"]
+__all__ = ["create_table", "metadata", "table"]
 
 metadata = MetaData()
 
@@ -160,17 +158,3 @@ async def enqueue(
                 loop.call_soon_threadsafe(nudge)
 
         events.listen(sync, "after_commit", committed, once=True)
-
-
-@asynccontextmanager
-async def relaying(engine: AsyncEngine, client: "Client") -> AsyncIterator[None]:
-    """Publish what is committed into this database's outbox, for as long as the block runs; any number may."""
-    from natsume.relay import Relay  # noqa: PLC0415 - who only writes rows needs none
-
-    relay = asyncio.create_task(Relay(engine, client.sending).run())
-    try:
-        yield
-    finally:
-        relay.cancel()
-        with suppress(asyncio.CancelledError, SQLAlchemyError):
-            await relay

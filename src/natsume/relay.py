@@ -9,8 +9,8 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from sqlalchemy import delete, func, select, update
@@ -23,6 +23,9 @@ from natsume.model import limits, status
 from natsume.model.record import Place
 from natsume.outbox import table
 from natsume.sending import Parcel, Sending
+
+if TYPE_CHECKING:
+    from natsume.client import Client
 
 _log = logging.getLogger(__name__)
 
@@ -159,3 +162,15 @@ def _parcel(row: Row) -> Parcel:
     task = status.message(row.id, row.subject, row.headers, bytes(row.body))
     place = None if row.place is None else msgspec.json.decode(row.place, type=Place)
     return Parcel(Due(task, row.due, place), row.submitted_at, resent=row.tries > 1 or row.broker != _NEW)
+
+
+@asynccontextmanager
+async def relaying(engine: AsyncEngine, client: "Client") -> AsyncIterator[None]:
+    """Publish what is committed into this database's outbox, for as long as the block runs; any number may."""
+    relay = asyncio.create_task(Relay(engine, client.sending).run())
+    try:
+        yield
+    finally:
+        relay.cancel()
+        with suppress(asyncio.CancelledError, SQLAlchemyError):
+            await relay

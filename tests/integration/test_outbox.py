@@ -17,8 +17,8 @@ from natsume.binding import bind
 from natsume.compose import conducting
 from natsume.exceptions import UnknownTask, UsageError
 from natsume.model import limits
-from natsume.outbox import create_table, metadata, relaying, table
-from natsume.relay import Relay
+from natsume.outbox import create_table, metadata, table
+from natsume.relay import Relay, relaying
 from natsume.testing import task_done, until
 
 

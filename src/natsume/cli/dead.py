@@ -15,7 +15,7 @@ from natsume.cli.given import Kwargs, json_of
 from natsume.cli.session import group_app, session_of
 from natsume.cli.settling import RATE, DryRun, Rate, Who, Why, letters_of, link_row, settle
 from natsume.cli.table import Array, AsJson, AsJsonObject, show_one, show_rows
-from natsume.cli.tasks import moment
+from natsume.cli.task_row import moment
 from natsume.core.settling import DeadLetter, Order, Wanted
 from natsume.exceptions import UsageError
 from natsume.model.limits import ARGUMENTS_MAX

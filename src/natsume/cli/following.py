@@ -10,10 +10,9 @@ import typer
 
 from natsume.cli.session import session_of
 from natsume.cli.table import AsJsonObject, show_one
+from natsume.cli.task_row import row_of, said
 from natsume.cli.who import who
 from natsume.exceptions import UnknownTask
-from natsume.model.codec import timestamp
-from natsume.model.record import Commented
 from natsume.model.status import Status
 from natsume.model.subject import is_id
 from natsume.model.task import State
@@ -63,8 +62,6 @@ def await_end(
     as_json: AsJsonObject = False,
 ) -> None:
     """Wait for the end of a task. Exits with 0 if it completed, 3 if it failed, 4 if cancelled, 5 if dropped."""
-    from natsume.cli.tasks import row_of  # noqa: PLC0415 - which has this as one of its commands
-
     follower = Follower(row_of if as_json else None, patient=True, last_only=as_json)
     raise typer.Exit(CODES[asyncio.run(_within(follower.run(session_of(context).settings, token), token, timeout))])
 
@@ -172,11 +169,6 @@ class Follower:
             self._bar.console.print(text, markup=False, highlight=False)
         else:
             typer.echo(text)
-
-
-def said(one: Commented) -> str:
-    """A comment as people read it."""
-    return f"{one.author} at {timestamp(one.at)}: {one.text}"
 
 
 def _known(token: str) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from natsume.cli.session import Session, new_app, session_of
 from natsume.cli.table import AsJson, show_rows
-from natsume.cli.tasks import moment
+from natsume.cli.task_row import moment
 from natsume.cli.who import AnyActor, Why, reason, who
 from natsume.core.limit_rules import FIELDS, flaw, with_set, without
 from natsume.core.lock_list import key_name

@@ -8,7 +8,7 @@ import typer
 
 from natsume.cli.session import new_app, session_of
 from natsume.cli.table import AsJson, AsJsonObject, show_one, show_rows
-from natsume.cli.tasks import moment
+from natsume.cli.task_row import moment
 from natsume.cli.who import Why, reason, who
 from natsume.core.lock_list import chosen, key_of, mode_of
 from natsume.exceptions import UsageError

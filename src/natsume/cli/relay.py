@@ -40,7 +40,8 @@ def relay(
 
 async def _relay(settings: Settings, urls: list[str]) -> None:
     from natsume.connecting import connect  # noqa: PLC0415 - `--help` need not load the broker
-    from natsume.outbox import engine_at, relaying, require  # noqa: PLC0415 - nor SQLAlchemy
+    from natsume.outbox import engine_at, require  # noqa: PLC0415 - nor SQLAlchemy
+    from natsume.relay import relaying  # noqa: PLC0415
 
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from natsume.cli.table import Array
-from natsume.cli.tasks import moment
+from natsume.cli.task_row import moment
 from natsume.core.settling import DeadLetter, Order, Outcome, Verdict, judge
 from natsume.model.limits import REPLAYS_PER_S_MAX
 from natsume.registry import Registry

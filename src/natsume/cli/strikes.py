@@ -7,7 +7,7 @@ import typer
 
 from natsume.cli.session import Session, new_app, session_of
 from natsume.cli.table import AsJson, show_rows
-from natsume.cli.tasks import moment
+from natsume.cli.task_row import moment
 from natsume.exceptions import UsageError
 from natsume.model.config import Unreadable
 from natsume.model.limits import STRUCK_VALUE_MAX
