@@ -12,6 +12,7 @@ from natsume.adapters.nats.events import ActorEvents
 from natsume.adapters.nats.feed import RecordFeed
 from natsume.adapters.nats.lifeline import NatsLifeline
 from natsume.adapters.nats.records_feed import LedgerFeed
+from natsume.adapters.nats.services import WireServices
 from natsume.agenda import agenda
 from natsume.connecting import cancelling_of, claiming_of, connected
 from natsume.enums import Size
@@ -77,6 +78,7 @@ async def working(
         async def lifeline() -> Lifeline:
             beside = await Broker.connect(settings, name=f"natsume keepalive {settings.worker}")
             beside.presence.answer(worker.nonce, worker.watch.goes_on)
+            WireServices(beside.wire).answer(worker.nonce, worker.state)
             beside.on_restarted.append(worker.watch.broker_restarted)
             return NatsLifeline(beside)
 

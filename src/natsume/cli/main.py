@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, str]] = {
     "strike": "Stop an actor, or some of its tasks; they wait.",
     "unstrike": "End a strike, and let its tasks run.",
     "strikes": "List what is stopped, by whom and why.",
+    "workers": "List the workers that run now, with their slots and what is in them.",
     "lanes": "Show what waits on each lane, and whether that is good.",
     "actors": "List the actors of this installation, or check them.",
     "config": "Check, apply and show the tasks file: schedules, retries and limits per task and VO.",

@@ -77,6 +77,12 @@ CONCURRENCY_MAX: Final = 10_000
 PROCESSES_MAX: Final = 256
 """Worker processes that one supervisor keeps."""
 
+SAID_ACTORS_MAX: Final = 500
+"""Actors of which one worker says what it ran; those that took least are left out."""
+
+WORKERS_ASKED_MAX: Final = 10_000
+"""Workers that one command hears."""
+
 PULL_EXPIRES_S: Final = 10.0
 """How long one pull request waits at the server."""
 

@@ -32,7 +32,7 @@ class Intake:
         self.in_hand: dict[str, Delivery] = {}
         self.running = 0
         self._lanes = lanes
-        self._concurrency = concurrency
+        self.concurrency = concurrency
         self._start = start
         self._buffers: tuple[deque[tuple[Delivery, float]], ...] = tuple(deque() for _ in lanes)
         self._index = {lane: number for number, lane in enumerate(lanes)}
@@ -91,7 +91,7 @@ class Intake:
             return
         if len(self._aside) >= limits.HELD_MAX:
             return
-        allowance = self._concurrency - self.running + pick.ahead(self._concurrency, self._ended_per_s)
+        allowance = self.concurrency - self.running + pick.ahead(self.concurrency, self._ended_per_s)
         outstanding = [deliveries.outstanding(lane) for lane in self._lanes]
         wanted = pick.pulls(allowance - self.buffered, outstanding, self._flowing)
         for number, count in enumerate(wanted):
@@ -200,7 +200,7 @@ class Intake:
     def _fill(self) -> None:
         for buffer in self._buffers:
             while buffer:
-                if self.running >= self._concurrency or self._isolating or self._isolated:
+                if self.running >= self.concurrency or self._isolating or self._isolated:
                     return
                 self.running += 1
                 self._start(buffer.popleft()[0])
@@ -227,7 +227,7 @@ class Intake:
         self._timer = self._loop.call_later(_RATE_EVERY_S, self._tick)
         self._ended_per_s += (self._ended / _RATE_EVERY_S - self._ended_per_s) / 2
         self._ended = 0
-        if self.running >= self._concurrency or self._isolated:
+        if self.running >= self.concurrency or self._isolated:
             self._give_back_old()
         self.room()
 

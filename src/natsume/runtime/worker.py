@@ -12,6 +12,7 @@ from natsume.enums import Priority, Size
 from natsume.exceptions import BrokerError
 from natsume.model import limits
 from natsume.model.subject import Lane
+from natsume.model.workers import WorkerState
 from natsume.ports import Deliveries
 from natsume.registry import Registry
 from natsume.runtime.flagging import Flagging
@@ -19,6 +20,7 @@ from natsume.runtime.intake import Intake
 from natsume.runtime.perform import Performer
 from natsume.runtime.reaching import Execution, in_this_loop
 from natsume.runtime.run import Run
+from natsume.runtime.tally import Tally
 from natsume.runtime.watch import Watch
 from natsume.runtime.worker_ports import Ports
 from natsume.settings import Settings
@@ -57,8 +59,11 @@ class Worker:
         self.intake = Intake(self._lanes, concurrency, self._start, ports.now)
         self.watch = Watch(self.intake.in_hand, self._loop)
         self.flagging = Flagging(self.watch)
-        self._performer = Performer(ports, registry, settings, self.intake, self.watch, self.flagging, execution)
         self.nonce = os.urandom(6).hex()
+        self._tally = Tally(registry, size, settings.worker, self.nonce, ports.now)
+        execution = self._tally.counting(execution)
+        self._performer = Performer(ports, registry, settings, self.intake, self.watch, self.flagging, execution)
+        self._stopping = False
         self._runs = 0
         self._timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
@@ -68,6 +73,10 @@ class Worker:
         self._ports.deliveries = self._open_lanes(self._lanes, self.intake.arrived, self.intake.room)
         self._sweep()
         self.intake.begin(self._ports.deliveries)
+
+    def state(self) -> WorkerState:
+        """What it is and does now, for any thread."""
+        return self._tally.state(self.intake, self.watch, stopping=self._stopping)
 
     def doubt(self) -> None:
         """Learn that the connection is lost: what has not started may come to others."""
@@ -82,6 +91,7 @@ class Worker:
 
     async def stop(self, grace_s: float) -> None:
         """Give back what has not started, let what runs finish for `grace_s`, then interrupt it."""
+        self._stopping = True
         for run in self.watch.runs.values():
             run.stopping = True
         for delivery in self.intake.close():
