@@ -1,5 +1,6 @@
 """What the ledger keeps of a task; times are Unix seconds of the broker's clock."""
 
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -20,6 +21,26 @@ LARGEST: Final = (
     "cancel_requested",
     "consumed",
 )
+
+
+class Resource(StrEnum):
+    """What tasks take."""
+
+    MEMORY = "memory"
+    CPU = "cpu"
+    WALL = "wall"
+
+
+class Hunger(msgspec.Struct, frozen=True):
+    """What the tasks of one actor took, together and at most; `None` where no task told."""
+
+    actor: str
+    tasks: int
+    wall_s: float
+    wall_max_s: float
+    cpu_s: float | None
+    cpu_max_s: float | None
+    memory_peak_bytes: int | None
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,15 +1,18 @@
 """The ledger, opened when it is first asked: who only submits loads no database (port Reading)."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from natsume.core.rights import OPERATOR, Who
 from natsume.exceptions import LedgerError
-from natsume.model.ledger import Account, Filter, Place, Row
+from natsume.model.ledger import Account, Filter, Hunger, Place, Resource, Row
 from natsume.settings import Settings
 
 if TYPE_CHECKING:
     from natsume.adapters.sql.reading import SqlReading
+
+
+_NONE: Final = "there is no ledger here: run `natsume conductor`, or set NATSUME_DATABASE_URL to it"
 
 
 class AskedLedger:
@@ -29,8 +32,17 @@ class AskedLedger:
         """At most `count` of the tasks that they may see, newest first, from after a place on; without long texts."""
         reading = await self._opened()
         if reading is None:
-            raise LedgerError("there is no ledger here: run `natsume conductor`, or set NATSUME_DATABASE_URL to it")
+            raise LedgerError(_NONE)
         return await reading.find(wanted, count, after, who)
+
+    async def hungriest(self, by: Resource, since: float, count: int) -> list[Hunger]:
+        """The actors whose tasks took most of a resource since a Unix time."""
+        from natsume.adapters.sql.hunger import hungriest  # noqa: PLC0415 - only who asks loads SQLAlchemy
+
+        reading = await self._opened()
+        if reading is None:
+            raise LedgerError(_NONE)
+        return await hungriest(reading.engine, by, since, count)
 
     async def consume(self, row: Row) -> None:
         """Keep that the owner of a task has seen its end; does nothing where there is no ledger."""
