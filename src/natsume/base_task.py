@@ -26,6 +26,8 @@ class BaseTask:
     retry_policy: ClassVar[RetryPolicyBase] = NoRetry()
     dlq_eligible: ClassVar[bool] = False
     timeout_s: ClassVar[float] = 3600.0
+    cpu_limit_s: ClassVar[float | None] = None
+    memory_limit_mb: ClassVar[float | None] = None
     drop_on_shutdown: ClassVar[bool] = False
     wait_limit_s: ClassVar[float | None] = None
     on_wait_limit: ClassVar[str] = "dead_letter"

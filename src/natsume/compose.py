@@ -27,6 +27,7 @@ from natsume.runtime.limit_rules import LimitRules, both
 from natsume.runtime.overrides import Overrides
 from natsume.runtime.projector import Projector
 from natsume.runtime.pruner import Pruner
+from natsume.runtime.reaching import Execution, in_this_loop
 from natsume.runtime.reactor import Reactor
 from natsume.runtime.reconciler import Reconciler
 from natsume.runtime.strikes import Standing
@@ -49,7 +50,10 @@ async def working(
     settings: Settings, registry: Registry, size: Size = Size.SMALL, concurrency: int = 100
 ) -> AsyncIterator[Worker]:
     """A worker that runs until the block ends, and then stops within the grace period."""
-    async with connected(settings, name=f"natsume worker {settings.worker}") as broker:
+    async with (
+        executing(settings, registry, size, concurrency) as execution,
+        connected(settings, name=f"natsume worker {settings.worker}") as broker,
+    ):
         broker.follow_epoch()
         overrides = Overrides()
         rules, strikes = LimitRules(), Standing()
@@ -72,7 +76,7 @@ async def working(
             rules,
             strikes,
         )
-        worker = Worker(ports, broker.deliveries, registry, settings, size, concurrency)
+        worker = Worker(ports, broker.deliveries, registry, settings, size, concurrency, execution)
         await broker.flags.watch(worker.flagging.take)
 
         async def lifeline() -> Lifeline:
@@ -96,6 +100,18 @@ async def working(
             await worker.stop(settings.grace_s)
             await keepalive.stop()
             await _dispose_engines()
+
+
+@asynccontextmanager
+async def executing(settings: Settings, registry: Registry, size: Size, concurrency: int) -> AsyncIterator[Execution]:
+    """How tasks of a size are run: small ones on the worker's loop, others in processes that end with the block."""
+    if size is Size.SMALL:
+        yield in_this_loop
+        return
+    from natsume.slots.pool import slots  # noqa: PLC0415 - a worker of small tasks does without
+
+    async with slots(settings, registry, size, concurrency) as pool:
+        yield pool
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from typing import Any, Final
 from natsume.base_task import BaseTask, field_names
 from natsume.core.rights import By, Widened, written
 from natsume.model.event import is_pattern, meet, without_covered
-from natsume.model.limits import CONFIGURED_S_MAX
+from natsume.model.limits import CONFIGURED_S_MAX, MEMORY_LIMIT_MAX_MB
 
 ON_WAIT_LIMIT: Final = ("dead_letter", "drop")
 """What becomes of a task that has waited as long as its actor allows."""
@@ -22,6 +22,7 @@ def declared(cls: type[BaseTask], name: str) -> Any:
 def declaration_flaws(cls: type[BaseTask]) -> Iterator[str]:
     """A sentence for each flaw."""
     yield from _flaws_of_waiting(cls)
+    yield from _flaws_of_limits(cls)
     yield from _flaws_of_rights(cls)
     yield from _flaws_of_events(cls)
     cancel: object = declared(cls, "cancel")
@@ -36,6 +37,14 @@ def _flaws_of_waiting(cls: type[BaseTask]) -> Iterator[str]:
         yield f"{cls.__name__}.wait_limit_s is {limit!r}: set it to a number of seconds above 0, or None"
     if declared(cls, "on_wait_limit") not in ON_WAIT_LIMIT:
         yield f'{cls.__name__}.on_wait_limit is {cls.on_wait_limit!r}: set it to "dead_letter" or "drop"'
+
+
+def _flaws_of_limits(cls: type[BaseTask]) -> Iterator[str]:
+    for name, most in (("cpu_limit_s", CONFIGURED_S_MAX), ("memory_limit_mb", MEMORY_LIMIT_MAX_MB)):
+        limit: object = declared(cls, name)
+        number = isinstance(limit, int | float) and not isinstance(limit, bool)
+        if limit is not None and not (number and 0 < limit <= most):  # type: ignore[operator]  # a number
+            yield f"{cls.__name__}.{name} is {limit!r}: set it to a number above 0, or None"
 
 
 def rights_of(cls: type[BaseTask]) -> str | None:

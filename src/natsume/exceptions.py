@@ -123,9 +123,10 @@ class ResourceLimitExceeded(NatsumeError):
     `peak` is the most that was seen of it, in the unit of the limit.
     """
 
-    def __init__(self, actor: str, limit: str, value: float, peak: float) -> None:
+    def __init__(self, actor: str, limit: str, value: float, peak: float, note: str = "") -> None:
         unit = "MB" if limit.endswith("_mb") else "s"
-        super().__init__(f"{actor} exceeded its {limit} of {value:g} {unit}: it took {peak:.4g} {unit}")
+        took = f"it took {peak:.4g} {unit}" + (f" {note}" if note else "")
+        super().__init__(f"{actor} exceeded its {limit} of {value:g} {unit}: {took}")
         self.limit = limit
         self.value = value
         self.peak = peak

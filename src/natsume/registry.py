@@ -17,6 +17,7 @@ from natsume.enums import Priority, Size
 from natsume.exceptions import UnknownActor, UsageError
 from natsume.inject import Plan, make_plan
 from natsume.model.claim import Unique
+from natsume.model.config import RetriesConfig
 from natsume.model.subject import Lane
 from natsume.periodic import Periodic, flaws_of, periodic_of
 from natsume.retry_policies import RetryPolicyBase
@@ -49,6 +50,9 @@ class Actor:
     interrupted_by_cancel: bool = False
     rights: str | None = None
     synchronous: bool = False
+    cpu_limit_s: float | None = None
+    memory_limit_mb: float | None = None
+    retries: RetriesConfig | None = None
 
 
 class Registry:
@@ -72,8 +76,7 @@ class Registry:
         found = entry_points()  # reads the metadata of every distribution: once is enough
         load = _Load()
         prefixes = tuple(dict.fromkeys((PREFIX, *prefixes)))
-        for prefix in prefixes:  # first, for a module of tasks may name a type of any of them
-            load.object_types(found.select(group=f"{prefix}.lock_object_types"))
+        load.object_types(found, prefixes)  # first, for a module of tasks may name a type of any of them
         for prefix in prefixes:
             for group in sorted(found.groups):
                 if group.startswith(f"{prefix}.tasks."):
@@ -116,6 +119,11 @@ class Registry:
         return actor
 
 
+def load_object_types(prefixes: Sequence[str]) -> None:
+    """Register the lock object types of the installed distributions; what cannot be used is left out."""
+    _Load().object_types(entry_points(), dict.fromkeys((PREFIX, *prefixes)))
+
+
 def make_actor(name: str, cls: Any) -> Actor:
     """The actor that a class makes; UsageError says what keeps it from being one."""
     if not _NAME.fullmatch(name):
@@ -145,6 +153,8 @@ def make_actor(name: str, cls: Any) -> Actor:
         interrupted_by_cancel=declared(cls, "cancel") == "interrupt",
         rights=rights_of(cls),
         synchronous=is_synchronous(cls.execute),
+        cpu_limit_s=declared(cls, "cpu_limit_s"),
+        memory_limit_mb=declared(cls, "memory_limit_mb"),
     )
 
 
@@ -194,7 +204,10 @@ class _Load:
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an import raises
                 self.problems.append(_sentence(name, point, error))
 
-    def object_types(self, points: Iterable[EntryPoint]) -> None:
+    def object_types(self, found: Any, prefixes: Iterable[str]) -> None:
+        points: Iterable[EntryPoint] = chain.from_iterable(
+            found.select(group=f"{prefix}.lock_object_types") for prefix in prefixes
+        )
         for point in dict.fromkeys(points):
             try:
                 if not isinstance(point.load(), ModuleType):

@@ -1,17 +1,23 @@
 """What the members of a join returned, for its callback: read in pages, so that any number will do."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from natsume.core.join import Join
 from natsume.depends import given
 from natsume.exceptions import UsageError
 from natsume.model.record import Done, Failure, child_id, replay_id
 from natsume.model.task import State
-from natsume.ports import Inquiries, Joins
 
 _PAGE: Final = 200
+
+ReadJoins = Callable[[Sequence[str]], Awaitable[dict[str, tuple[Join, int]]]]
+"""Takes ids of joins, gives those of them that there are with their revisions."""
+
+ReadEnds = Callable[[Sequence[str]], Awaitable[dict[str, Done]]]
+"""Takes ids of tasks, gives the done records that stand among theirs."""
 
 
 class MemberResult(msgspec.Struct, frozen=True):
@@ -28,23 +34,23 @@ class MemberResult(msgspec.Struct, frozen=True):
 class JoinResults:
     """The results of the children that this callback waited for, in their order: `async for one in results`."""
 
-    def __init__(self, join_id: str | None, joins: Joins, inquiries: Inquiries) -> None:
+    def __init__(self, join_id: str | None, joins: ReadJoins, ends: ReadEnds) -> None:
         self._join_id = join_id
         self._joins = joins
-        self._inquiries = inquiries
+        self._ends = ends
 
     async def __aiter__(self) -> AsyncIterator[MemberResult]:
         """Each member's end; raises UsageError in a task that is no join's callback."""
         if self._join_id is None:
             raise UsageError("JoinResults are for the callback of a join; this task is none")
-        found = await self._joins.read([self._join_id])
+        found = await self._joins([self._join_id])
         if self._join_id not in found:
             raise UsageError(f"the join {self._join_id} is gone from the broker; its members' results are not known")
         join, _ = found[self._join_id]
         for start in range(0, join.total, _PAGE):
             members = range(start, min(start + _PAGE, join.total))
             ids = [child_id(join.parent, join.first + member) for member in members]
-            ends = await self._replayed(await self._inquiries.ends(ids))
+            ends = await self._replayed(await self._ends(ids))
             for member, task_id in zip(members, ids, strict=True):
                 done = ends.get(task_id)
                 if done is None:
@@ -58,7 +64,7 @@ class JoinResults:
         latest = dict(ends)
         member_of = {replay_id(done.id): task_id for task_id, done in ends.items() if done.letter is not None}
         while member_of:
-            found = await self._inquiries.ends(list(member_of))
+            found = await self._ends(list(member_of))
             latest.update((member_of[one], done) for one, done in found.items())
             member_of = {replay_id(one): member_of[one] for one, done in found.items() if done.letter is not None}
         return latest

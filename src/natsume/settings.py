@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True):
     ack_wait_s: float = 30.0
     grace_s: float = 30.0
     max_crashes: int = 3
+    slot_tasks: int = 1000
+    slot_memory_mb: int = 1024
     keep_completed_days: float = 7.0
     keep_failed_days: float = 90.0
     prefixes: tuple[str, ...] = ("natsume",)
@@ -110,6 +112,8 @@ _VARIABLES: dict[str, tuple[str, Any]] = {
     "ack_wait_s": ("NATSUME_ACK_WAIT_S", _positive),
     "grace_s": ("NATSUME_GRACE_S", _positive),
     "max_crashes": ("NATSUME_MAX_CRASHES", _count),
+    "slot_tasks": ("NATSUME_SLOT_TASKS", _count),
+    "slot_memory_mb": ("NATSUME_SLOT_MEMORY_MB", _count),
     "keep_completed_days": ("NATSUME_KEEP_COMPLETED_DAYS", _days),
     "keep_failed_days": ("NATSUME_KEEP_FAILED_DAYS", _days),
     "schedules_off": ("NATSUME_SCHEDULES_OFF", _names),

@@ -18,11 +18,20 @@ def add_task_fields(_logger: object, _name: str, event: MutableMapping[str, Any]
     return event
 
 
+_configured: list[tuple[str, str]] = []
+
+
+def configured() -> tuple[str, str] | None:
+    """How logging was configured here last: format and level."""
+    return _configured[-1] if _configured else None
+
+
 def configure(log_format: str = "auto", level: str = "INFO") -> None:
     """Send all logging, structlog's and the standard library's, to stderr.
 
     `auto` is coloured key=value on a terminal and JSON lines elsewhere; `console` and `json` force one.
     """
+    _configured[:] = [(log_format, level)]
     import structlog  # noqa: PLC0415 - only commands configure logging; `natsume --help` need not load it
 
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())

@@ -13,6 +13,7 @@ from natsume.model import limits
 
 Seconds = Annotated[float, Meta(ge=0, le=limits.CONFIGURED_S_MAX)]
 PositiveSeconds = Annotated[float, Meta(gt=0, le=limits.CONFIGURED_S_MAX)]
+Megabytes = Annotated[float, Meta(gt=0, le=limits.MEMORY_LIMIT_MAX_MB)]
 Interval = Annotated[float, Meta(ge=1, le=limits.CONFIGURED_S_MAX)]
 Text = Annotated[str, Meta(min_length=1, max_length=limits.HEADER_VALUE_MAX)]
 Retries = Annotated[int, Meta(ge=0, le=limits.ATTEMPT_MAX)]
@@ -64,9 +65,11 @@ class LimitConfig(_Part, frozen=True):
 
 
 class LimitsConfig(_Part, frozen=True):
-    """Overrides of a task's limits: its timeout, and what its limiters and semaphores allow."""
+    """Overrides of a task's limits: what it may take, and what its limiters and semaphores allow."""
 
     timeout_s: PositiveSeconds | None = None
+    cpu_limit_s: PositiveSeconds | None = None
+    memory_limit_mb: Megabytes | None = None
     rate: LimitConfig | None = None
     concurrency: LimitConfig | None = None
     semaphore: LimitConfig | None = None

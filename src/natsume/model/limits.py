@@ -83,6 +83,15 @@ SAID_ACTORS_MAX: Final = 500
 WORKERS_ASKED_MAX: Final = 10_000
 """Workers that one command hears."""
 
+MEMORY_LIMIT_MAX_MB: Final = 16 * 1024 * 1024.0
+"""Megabytes that a task may be allowed."""
+
+FRAME_MAX: Final = 4 * 1024 * 1024
+"""What a worker and a process of its own say to each other at once."""
+
+SLOT_REQUESTS_MAX: Final = 256
+"""Requests of one task in a process of its own that may wait for their answers."""
+
 PULL_EXPIRES_S: Final = 10.0
 """How long one pull request waits at the server."""
 

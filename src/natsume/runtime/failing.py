@@ -26,6 +26,7 @@ _OF_LIMITS: Final[Mapping[str, Reason]] = {
 
 def raised(run: Run, actor: Actor, error: BaseException, at: float, used: Used | None = None) -> ev.Raised:
     """What a failure is to the table: the policy has been asked about it, and it is logged."""
+    error = run.explain(error)
     retry_at, reason = None, reason_of(error)
     if reason is not Reason.UNRETRYABLE:
         retry_at = _ask_policy(actor, run.delivery.task.attempt, error, at)

@@ -1,12 +1,16 @@
-"""What the applied tasks file changes of an actor while it runs: its retries and its timeout."""
+"""What the applied tasks file changes of an actor while it runs: its retries and its limits."""
 
 from dataclasses import fields, is_dataclass, replace
+from typing import Final
 
 import msgspec
 
 from natsume.model.config import Applied, RetriesConfig, TaskConfig, TasksConfig, Unreadable
 from natsume.registry import Actor
 from natsume.retry_policies import ExponentialBackoff, RetryPolicyBase
+
+LIMITS: Final = ("timeout_s", "cpu_limit_s", "memory_limit_mb")
+"""What a try of a task may take, as its class and the tasks file call it."""
 
 
 class Overrides:
@@ -35,11 +39,15 @@ class Overrides:
 
 def configured(actor: Actor, config: TaskConfig) -> Actor:
     """An actor with what is configured of it."""
-    if config.limits.timeout_s is not None:
-        actor = replace(actor, timeout_s=config.limits.timeout_s)
-    if config.retries != RetriesConfig():
-        actor = replace(actor, retry_policy=policy(actor.retry_policy, config.retries))
-    return actor
+    given = {name: value for name in LIMITS if (value := getattr(config.limits, name)) is not None}
+    if given:
+        actor = replace(actor, **given)
+    return actor if config.retries == RetriesConfig() else with_retries(actor, config.retries)
+
+
+def with_retries(actor: Actor, retries: RetriesConfig) -> Actor:
+    """An actor whose policy has these values."""
+    return replace(actor, retry_policy=policy(actor.retry_policy, retries), retries=retries)
 
 
 def policy(own: RetryPolicyBase, retries: RetriesConfig) -> RetryPolicyBase:

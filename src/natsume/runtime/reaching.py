@@ -7,9 +7,8 @@ from typing import NamedTuple, Protocol
 from natsume.binding import Locker
 from natsume.children import Children, Submit, WriteChunk
 from natsume.model.task import Task
-from natsume.ports import Inquiries, Joins
 from natsume.registry import Registry
-from natsume.results import JoinResults
+from natsume.results import JoinResults, ReadEnds, ReadJoins
 from natsume.runtime.execute import Ended, execute
 from natsume.runtime.holder import Holder
 from natsume.runtime.opening import given
@@ -28,8 +27,8 @@ class Reach(NamedTuple):
     write_chunk: WriteChunk
     telling: Telling
     locker: Locker
-    joins: Joins
-    inquiries: Inquiries
+    read_joins: ReadJoins
+    read_ends: ReadEnds
     now: Callable[[], float]
 
 
@@ -46,7 +45,7 @@ async def in_this_loop(run: Run, reach: Reach) -> Ended:
     control = partial(reach.telling.control, run)
     task = run.delivery.task
     children = Children(reach.registry, task, reach.submit, reach.write_chunk, control)
-    results = JoinResults(task.after, reach.joins, reach.inquiries)
+    results = JoinResults(task.after, reach.read_joins, reach.read_ends)
     return await execute(run, children, given(run, children, results), reach.now, reach.locker)
 
 
@@ -57,7 +56,7 @@ class Reaching:
         self._ports = ports
         self._registry = registry
         self._watch = watch
-        self._telling = Telling(ports.records, ports.now)
+        self._telling = Telling(ports.records.tell, ports.now)
 
     def of(self, run: Run) -> Reach:
         """What a run reaches."""
@@ -70,8 +69,8 @@ class Reaching:
             write_chunk,
             self._telling,
             locker,
-            ports.joins,
-            ports.inquiries,
+            ports.joins.read,
+            ports.inquiries.ends,
             ports.now,
         )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from natsume.control import Teller
@@ -49,6 +49,22 @@ class Together(Protocol):
         ...
 
 
+class Elsewhere(Protocol):
+    """The process in which the actor of a run is run, where that is not this one."""
+
+    def heed(self) -> None:
+        """Tell it that the run's flag is set, or that its worker stops."""
+        ...
+
+    def interrupt(self, cause: str, *, again: bool) -> None:
+        """Stop the actor there, at once if it is said `again`."""
+        ...
+
+
+def _as_it_is(error: BaseException) -> BaseException:
+    return error
+
+
 class Run:
     """A delivery, its phase, its leases and the asyncio task that drives it."""
 
@@ -57,6 +73,8 @@ class Run:
         "batch",
         "delivery",
         "driver",
+        "elsewhere",
+        "explain",
         "flag",
         "grants",
         "half",
@@ -107,6 +125,8 @@ class Run:
         self.driver: asyncio.Task[None] | None = None
         self.batch: Together | None = None
         self.half = ""
+        self.elsewhere: Elsewhere | None = None
+        self.explain: Callable[[BaseException], BaseException] = _as_it_is
 
     @property
     def has_started(self) -> bool:
@@ -141,13 +161,24 @@ class Run:
             self.batch.interrupt(self, cause, again=again)
             return
         self.interrupted_by = self.interrupted_by or cause
-        self.driver.cancel()
+        if self.elsewhere is not None:
+            self.elsewhere.interrupt(cause, again=again)
+        else:
+            self.driver.cancel()
 
     def flagged_by(self, flag: Flag) -> None:
         """Learn that the task is to be cancelled: it hears of it when it asks, or is interrupted if it says so."""
         self.flag = flag
+        if self.elsewhere is not None:
+            self.elsewhere.heed()
         if self.actor is not None and self.actor.interrupted_by_cancel:
             self.interrupt("cancel")
+
+    def shut_down(self) -> None:
+        """Learn that the worker stops: the task hears of it when it asks."""
+        self.stopping = True
+        if self.elsewhere is not None:
+            self.elsewhere.heed()
 
     def check_leases(self, now: float) -> None:
         """Learn from the clock that a lease has ended: after a stop, nobody may have told yet."""

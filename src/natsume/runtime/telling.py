@@ -3,24 +3,27 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from natsume.control import Stop, TaskControl
 from natsume.exceptions import BrokerError, UsageError
 from natsume.insist import insist
 from natsume.model import limits
 from natsume.model.record import Commented, Progress, Progressed
-from natsume.ports import Records
 from natsume.runtime.run import Run
 
 _log = logging.getLogger(__name__)
 
 
+Tell = Callable[[Progressed | Commented], Awaitable[None]]
+"""Writes what a task says of itself."""
+
+
 class Telling:
     """What the runs of one worker write."""
 
-    def __init__(self, records: Records, now: Callable[[], float]) -> None:
-        self.records = records
+    def __init__(self, tell: Tell, now: Callable[[], float]) -> None:
+        self.tell = tell
         self.now = now
         self.loop = asyncio.get_running_loop()
         self._writing: set[asyncio.Task[None]] = set()
@@ -31,12 +34,15 @@ class Telling:
             run.teller = RunTeller(run, self)
         return TaskControl(run.teller)
 
+    def hear(self) -> None:
+        """Learn whether a run is to stop; on a loop that is shared there is nothing to ask for."""
+
     def write(self, record: Progressed) -> None:
         """Write a record; nothing waits for it."""
 
         async def write() -> None:
             try:
-                await self.records.tell(record)
+                await self.tell(record)
             except BrokerError as error:
                 _log.info("the progress of task %s could not be recorded: %s", record.id, error)
 
@@ -61,6 +67,7 @@ class RunTeller:
     @property
     def stop(self) -> Stop | None:
         """Why the task is to stop: cancelled counts more than overdue, and that more than shut down."""
+        self._telling.hear()
         if self._run.flag is not None:
             return Stop.CANCELLED
         if self._run.interrupted_by == "timeout":
@@ -87,7 +94,7 @@ class RunTeller:
             raise UsageError(f"{task.actor}: a run may make {limits.COMMENTS_MAX} comments; use progress() for more")
         record = Commented(task.id, os.urandom(6).hex(), task.actor, self._telling.now(), text)
         try:
-            await insist(lambda _: self._telling.records.tell(record))
+            await insist(lambda _: self._telling.tell(record))
         except BrokerError as error:
             _log.warning("a comment of task %s is lost: %s; it was: %s", task.id, error, text)
 

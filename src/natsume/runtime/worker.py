@@ -93,7 +93,7 @@ class Worker:
         """Give back what has not started, let what runs finish for `grace_s`, then interrupt it."""
         self._stopping = True
         for run in self.watch.runs.values():
-            run.stopping = True
+            run.shut_down()
         for delivery in self.intake.close():
             self._give_back(delivery)
         await self._ports.deliveries.close(self._give_back)

@@ -1,0 +1,194 @@
+"""What runs in slots: each tells where it ran, or does what would hurt others."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from natsume import (
+    BaseLock,
+    BaseTask,
+    CallbackSpawner,
+    ExponentialBackoff,
+    HeldLocks,
+    JoinResults,
+    LockedObjectType,
+    MutexLock,
+    Size,
+    TaskControl,
+    TaskInfo,
+)
+from natsume.exceptions import CancelHonoured
+
+
+@dataclass
+class Where(BaseTask):
+    """Its result is the process that ran it."""
+
+    size = Size.MEDIUM
+
+    async def execute(self) -> int:
+        return os.getpid()
+
+
+@dataclass
+class WhereLarge(Where):
+    size = Size.LARGE
+
+
+@dataclass
+class Noted(BaseTask):
+    """A child, small; its result is what it was given."""
+
+    number: int
+
+    async def execute(self) -> int:
+        return self.number
+
+
+@dataclass
+class After(BaseTask):
+    """A callback in a slot: its result is what the members returned."""
+
+    size = Size.MEDIUM
+
+    async def execute(self, results: JoinResults) -> list[Any]:
+        return [one.result async for one in results]
+
+
+@dataclass
+class Parent(BaseTask):
+    """Uses all that a task can ask for; its result is what it saw."""
+
+    size = Size.MEDIUM
+
+    @property
+    def execution_locks(self) -> list[BaseLock]:
+        return [MutexLock(LockedObjectType.JOB, "slots")]
+
+    async def execute(
+        self, info: TaskInfo, held: HeldLocks, control: TaskControl, spawner: CallbackSpawner
+    ) -> dict[str, Any]:
+        await control.progress(1, 2, "half")
+        await control.comment("from a slot")
+        async with MutexLock(LockedObjectType.JOB, "inner") as inner:
+            token = inner.token
+        child = await Noted(7).schedule()
+        now = await Noted(8).schedule(now=True)
+        await spawner.spawn_with_callback([Noted(number) for number in range(20)], After())
+        return {
+            "id": info.id,
+            "attempt": info.attempt,
+            "token": held.token(),
+            "inner": token,
+            "child": child,
+            "now": now,
+            "stop": control.should_cancel(),
+        }
+
+
+@dataclass
+class Kills(BaseTask):
+    """Is killed by a signal, or exits, in its first attempt."""
+
+    how: str
+    size = Size.MEDIUM
+    retry_policy = ExponentialBackoff(base_delay_seconds=0, max_retries=1)
+
+    async def execute(self, info: TaskInfo) -> str:
+        if info.attempt == 1:
+            if self.how == "segfault":
+                ctypes.string_at(0)
+            elif self.how == "exit":
+                os._exit(7)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "second"
+
+
+@dataclass
+class Allocates(BaseTask):
+    size = Size.MEDIUM
+    memory_limit_mb = 200
+
+    async def execute(self) -> None:
+        held = []
+        while True:
+            held.append(bytearray(10_000_000))
+
+
+@dataclass
+class Spins(BaseTask):
+    size = Size.MEDIUM
+    cpu_limit_s = 0.5
+
+    async def execute(self) -> None:
+        while True:
+            pass
+
+
+@dataclass
+class Stays(BaseTask):
+    """Ignores every wish that it end."""
+
+    size = Size.LARGE
+    timeout_s = 0.3
+
+    async def execute(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                time.sleep(0.01)
+
+
+@dataclass
+class Leaves(BaseTask):
+    """Forks children, which fork, and returns; the file gets their processes."""
+
+    file: str
+    size = Size.MEDIUM
+
+    async def execute(self) -> None:
+        for _ in range(3):
+            if os.fork() == 0:
+                if os.fork():
+                    os._exit(0)
+                os.setsid()
+                with open(self.file, "a") as file:
+                    file.write(f"{os.getpid()}\n")
+                time.sleep(600)
+                os._exit(0)
+
+
+@dataclass
+class Waits(BaseTask):
+    """Runs until it is cancelled, in a loop that lets nothing else run."""
+
+    size = Size.LARGE
+
+    async def execute(self, control: TaskControl) -> None:
+        while control.should_cancel() is None:
+            time.sleep(0.01)
+        raise CancelHonoured("seen")
+
+
+ALL = {
+    f"slots:{cls.__name__}": cls
+    for cls in (
+        Where,
+        WhereLarge,
+        Noted,
+        After,
+        Parent,
+        Kills,
+        Allocates,
+        Spins,
+        Stays,
+        Leaves,
+        Waits,
+    )
+}
