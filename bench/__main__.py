@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import uvloop
 
-from bench import following, ledger, limiting, locking, measures, restoring
+from bench import following, ledger, limiting, locking, measures, restoring, slots
 from natsume.adapters.nats.embedded import EmbeddedServer
 
 RUNS = 3
@@ -76,6 +76,10 @@ ROWS: dict[str, list[Row]] = {
     "draining_beside": [("drain beside a conductor, of alone", lambda m: m["beside"] / m["alone"], ">= 0.8")],
     "finding_sqlite": [("a page of 1,000,000, SQLite, p50 ms", lambda m: statistics.median(m.values()), "<= 50")],
     "finding_mariadb": [("a page of 1,000,000, MariaDB, p50 ms", lambda m: statistics.median(m.values()), "<= 50")],
+    "slot_overhead": [
+        ("a warm slot adds p50, ms", lambda m: m["medium_p50_ms"] - m["small_p50_ms"], "<= 1.5"),
+    ],
+    "fresh_process": [("large task, submission to execute p50, ms", lambda m: m["p50_ms"], "<= 250")],
     "starting": [
         ("worker ready, s", lambda m: m["worker_ready_s"], "<= 0.8"),
         ("--help, s", lambda m: m["help_s"], "<= 0.3"),
@@ -88,7 +92,7 @@ def once(name: str) -> dict[str, float]:
     with EmbeddedServer() as server:
         if name == "starting":
             return measures.starting(server.url)
-        modules = (following, ledger, limiting, locking, measures, restoring)
+        modules = (following, ledger, limiting, locking, measures, restoring, slots)
         module = next(module for module in modules if hasattr(module, name))
         return uvloop.run(getattr(module, name)(server))
 
