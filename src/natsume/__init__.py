@@ -30,6 +30,7 @@ from natsume.locks import (
     Semaphore,
     SharedRWLock,
 )
+from natsume.member import member
 from natsume.model.claim import Unique
 from natsume.model.event import Event
 from natsume.retry_policies import ExponentialBackoff, NoRetry, RetryPolicyBase
@@ -80,6 +81,7 @@ __all__ = [
     "UnretryableError",
     "UsageError",
     "Who",
+    "member",
     "on_loop",
     "provide",
     "register_locked_object_type",

@@ -37,6 +37,8 @@ class BaseTask:
     cancel: ClassVar[str] = "cooperative"
     cancel_by: ClassVar[str] = "operator"
     replay_by: ClassVar[str] = "operator"
+    batch_max: ClassVar[int | None] = None
+    batch_wait_s: ClassVar[float] = 0.0
 
     # Lets a pydantic model set the attributes above without annotating them; nothing else reads it.
     model_config: ClassVar[Any] = {

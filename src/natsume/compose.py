@@ -62,6 +62,7 @@ async def working(
         await broker.strikes.watch(strikes.take)
         ports = Ports(
             broker.records,
+            broker.records,
             broker.outgoing,
             broker.leases,
             broker.limiters,

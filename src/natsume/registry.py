@@ -12,10 +12,11 @@ from typing import Any, Self
 
 from natsume.arguments import Arguments
 from natsume.base_task import BaseTask
+from natsume.batching import Batching, batching_flaws, batching_of, plan_of
 from natsume.declarations import declaration_flaws, declared, rights_of
 from natsume.enums import Priority, Size
 from natsume.exceptions import UnknownActor, UsageError
-from natsume.inject import Plan, make_plan
+from natsume.inject import Plan
 from natsume.model.claim import Unique
 from natsume.model.config import RetriesConfig
 from natsume.model.subject import Lane
@@ -53,6 +54,7 @@ class Actor:
     cpu_limit_s: float | None = None
     memory_limit_mb: float | None = None
     retries: RetriesConfig | None = None
+    batching: Batching | None = None
 
 
 class Registry:
@@ -130,7 +132,7 @@ def make_actor(name: str, cls: Any) -> Actor:
         raise UsageError(f"{name!r} is no actor's name: it is `group:Name`, without spaces or further colons")
     if not (isinstance(cls, type) and issubclass(cls, BaseTask)):
         raise UsageError(f"{name}: {cls!r} is not a subclass of BaseTask")
-    flaw = next(chain(_flaws(cls), declaration_flaws(cls)), None)
+    flaw = next(chain(_flaws(cls), declaration_flaws(cls), batching_flaws(cls)), None)
     if flaw is not None:
         raise UsageError(f"{name}: {flaw}")
     return Actor(
@@ -142,7 +144,7 @@ def make_actor(name: str, cls: Any) -> Actor:
         dlq_eligible=bool(cls.dlq_eligible),
         timeout_s=float(cls.timeout_s),
         drop_on_shutdown=bool(cls.drop_on_shutdown),
-        plan=make_plan(name, cls.execute),
+        plan=plan_of(name, cls),
         needs_locks=cls.execution_locks is not BaseTask.execution_locks,
         wait_limit_s=declared(cls, "wait_limit_s"),
         on_wait_limit=declared(cls, "on_wait_limit"),
@@ -152,14 +154,17 @@ def make_actor(name: str, cls: Any) -> Actor:
         unique=declared(cls, "unique"),
         interrupted_by_cancel=declared(cls, "cancel") == "interrupt",
         rights=rights_of(cls),
-        synchronous=is_synchronous(cls.execute),
         cpu_limit_s=declared(cls, "cpu_limit_s"),
         memory_limit_mb=declared(cls, "memory_limit_mb"),
+        synchronous=declared(cls, "batch_max") is None and is_synchronous(cls.execute),
+        batching=batching_of(cls),
     )
 
 
 def _flaws(cls: type[BaseTask]) -> Iterator[str]:
-    if cls.execute is BaseTask.execute:
+    if declared(cls, "batch_max") is not None:
+        pass  # it has execute_batch() instead
+    elif cls.execute is BaseTask.execute:
         yield f"{cls.__name__} has no execute(): define `async def execute(self, ...)`"
     elif not inspect.isroutine(cls.execute) or _yields(inspect.unwrap(cls.execute)):
         yield f"{cls.__name__}.execute is no function that returns: define it with `async def` or `def`"

@@ -281,6 +281,15 @@ STARTED_AFTER_S: Final = 1.0
 BUFFER_AHEAD_S: Final = 0.02
 """A busy worker buffers what it will start within this time."""
 
+BATCH_MAX: Final = 10_000
+"""Tasks that one call of an actor may run together."""
+
+BATCH_WAIT_MAX_S: Final = 60.0
+"""How long an actor may let its tasks gather for one call."""
+
+GATHER_AHEAD: Final = 100
+"""Tasks that are asked for at once, beyond free slots, for calls that are not full."""
+
 BUFFER_PATIENCE_S: Final = 1.0
 """A buffered task that could not start for so long is given back."""
 

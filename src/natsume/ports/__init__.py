@@ -7,6 +7,7 @@ from natsume.ports.events import EventDelivery, EventFeed, EventSink, Subscripti
 from natsume.ports.facts import (
     Chunks,
     Claims,
+    Commits,
     DoneDelivery,
     DoneFeed,
     Joins,
@@ -27,6 +28,7 @@ __all__ = [
     "Boots",
     "Chunks",
     "Claims",
+    "Commits",
     "Deliveries",
     "DoneDelivery",
     "DoneFeed",

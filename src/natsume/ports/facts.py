@@ -8,6 +8,7 @@ import msgspec
 from natsume.core.join import Join
 from natsume.core.leftovers import ChunkName
 from natsume.core.settling import DeadLetter
+from natsume.exceptions import BrokerError
 from natsume.model.claim import Claim
 from natsume.model.record import (
     Chunk,
@@ -21,6 +22,14 @@ from natsume.model.record import (
     Settled,
     Started,
 )
+
+
+class Commits(Protocol):
+    """The done records of tasks that ran together."""
+
+    async def commit_all(self, records: Sequence[Done]) -> list[bool | BrokerError]:
+        """Write each unless one stands; of each in order, whether this very run's stands, or why that is not known."""
+        ...
 
 
 class Records(Protocol):

@@ -45,12 +45,8 @@ async def execute(
             result = await meter.of(_call(run, actor, given, meter))
     except asyncio.CancelledError as error:
         return _stopped(run, actor, error, now(), meter.used)
-    except CancelHonoured as honoured:
-        return _gave_up(run, actor, honoured, now(), meter.used)
-    except Snooze as snooze:
-        return ev.Snoozed(_until(snooze.until, now()), now())
     except BaseException as error:  # noqa: BLE001 - also sys.exit() in a task is a failure of the task
-        return raised(run, actor, error, now(), meter.used)
+        return came_of(run, actor, error, now(), meter.used)
     finally:
         run.running_since = None
         if run.teller is not None:
@@ -70,6 +66,16 @@ async def execute(
         run.flag is not None,
         meter.used,
     )
+
+
+def came_of(run: Run, actor: Actor, error: BaseException, at: float, used: Used) -> Ended:
+    """What an exception of a task's own is: it gave up, will go on later, or failed."""
+    match error:
+        case CancelHonoured():
+            return _gave_up(run, actor, error, at, used)
+        case Snooze():
+            return ev.Snoozed(_until(error.until, at), at)
+    return raised(run, actor, error, at, used)
 
 
 async def _call(run: Run, actor: Actor, given: Mapping[type, Any], meter: Meter) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -13,9 +13,16 @@ from natsume.exceptions import Disconnected
 from natsume.model import limits
 from natsume.model.subject import Lane
 from natsume.ports import Deliveries
+from natsume.registry import Actor
+from natsume.runtime.gathering import Gatherings
+from natsume.runtime.solitude import Solitude
 
 _RATE_EVERY_S: Final = 0.1
 _GRAIN_S: Final = 0.0005
+
+
+def _refuse(deliveries: list[Delivery]) -> None:
+    raise AssertionError(f"nothing starts batches here, and {len(deliveries)} tasks are one")
 
 
 class Intake:
@@ -27,13 +34,20 @@ class Intake:
         concurrency: int,
         start: Callable[[Delivery], None],
         now: Callable[[], float] = time.time,
+        batching: Iterable[Actor] = (),
+        start_batch: Callable[[list[Delivery]], None] = _refuse,
     ) -> None:
-        """`lanes` stand from most to least urgent; `now` is the clock of the deliveries' grants."""
+        """`lanes` stand from most to least urgent; `now` is the clock of the deliveries' grants.
+
+        Tasks of actors that are `batching` are started together, as a batch in one slot.
+        """
         self.in_hand: dict[str, Delivery] = {}
         self.running = 0
         self._lanes = lanes
         self.concurrency = concurrency
         self._start = start
+        self._start_batch = start_batch
+        self._gatherings = Gatherings(batching, len(lanes), concurrency, self.room)
         self._buffers: tuple[deque[tuple[Delivery, float]], ...] = tuple(deque() for _ in lanes)
         self._index = {lane: number for number, lane in enumerate(lanes)}
         self._now = now
@@ -47,8 +61,7 @@ class Intake:
         self._ended = 0
         self._ended_per_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._isolating: deque[tuple[Delivery, asyncio.Future[None]]] = deque()
-        self._isolated: Delivery | None = None
+        self._solitude = Solitude()
 
     def begin(self, deliveries: Deliveries) -> None:
         """Start to pull."""
@@ -57,8 +70,8 @@ class Intake:
 
     @property
     def buffered(self) -> int:
-        """Deliveries in hand that have not started."""
-        return sum(map(len, self._buffers))
+        """What is in hand and waits for a slot: deliveries, and batches that gather no longer."""
+        return sum(map(len, self._buffers)) + self._gatherings.ripe_count
 
     @property
     def set_aside(self) -> int:
@@ -87,38 +100,47 @@ class Intake:
     def _ask(self) -> None:
         self._asking = False
         deliveries = self._deliveries
-        if deliveries is None or not self._open or self._isolating or self._isolated:
+        if deliveries is None or not self._open or self._solitude.reigns:
             return
         if len(self._aside) >= limits.HELD_MAX:
             return
         allowance = self.concurrency - self.running + pick.ahead(self.concurrency, self._ended_per_s)
         outstanding = [deliveries.outstanding(lane) for lane in self._lanes]
-        wanted = pick.pulls(allowance - self.buffered, outstanding, self._flowing)
+        room = allowance - self.buffered
+        if room > 0:
+            room += self._gatherings.ahead()
+        wanted = pick.pulls(room, outstanding, self._flowing)
         for number, count in enumerate(wanted):
             if count:
                 self._flowing[number] = False
                 deliveries.pull(self._lanes[number], count)
 
     def ended(self, delivery: Delivery) -> None:
-        """A slot is free; what waited for this id is next, as a suspect."""
-        self.running -= 1
-        self._ended += 1
-        if self._isolated is delivery:
-            self._isolated = None
+        """A delivery has left its slot."""
+        self.let_go(delivery)
+        self.freed(delivery)
+
+    def let_go(self, delivery: Delivery) -> None:
+        """A delivery is dealt with, or set aside; what waited for its id is next, as a suspect."""
         if delivery.grants is None:
             self._let_go(delivery)
         elif self._open:
             self._buffer(delivery)
         else:
             self._give_back(delivery)
-        self._grant()
+
+    def freed(self, occupant: object) -> None:
+        """A slot is free that a delivery or a batch had."""
+        self.running -= 1
+        self._ended += 1
+        self._solitude.ended(occupant)
+        self._solitude.grant(self.running)
         self.room()
 
-    async def isolate(self, delivery: Delivery) -> None:
-        """Wait until nothing else runs, and keep it so until this delivery has ended."""
-        turn = self._loop.create_future()
-        self._isolating.append((delivery, turn))
-        self._grant()
+    async def isolate(self, occupant: object) -> None:
+        """Wait until nothing else runs, and keep it so until this one has left its slot."""
+        turn = self._solitude.ask(occupant)
+        self._solitude.grant(self.running)
         await turn
 
     def doubt(self) -> None:
@@ -136,6 +158,7 @@ class Intake:
             kept = [held for held in buffer if held[0].task.id not in stale]
             buffer.clear()
             buffer.extend(kept)
+        self._gatherings.drop(stale)
         for task_id in stale:
             del self.in_hand[task_id]
             if task_id in self._aside:
@@ -157,18 +180,17 @@ class Intake:
         waiting += self._following()
         for buffer in self._buffers:
             buffer.clear()
+        self._gatherings.clear()
         for _, timer in self._aside.values():
             timer.cancel()
         self._aside.clear()
         self._followers.clear()
-        for _, turn in self._isolating:
-            turn.cancel()
-        self._isolating.clear()
+        self._solitude.close()
         return waiting
 
     def _not_started(self) -> list[Delivery]:
         waiting = [delivery for buffer in self._buffers for delivery, _ in buffer]
-        return waiting + [delivery for delivery, _ in self._aside.values()]
+        return waiting + self._gatherings.deliveries() + [delivery for delivery, _ in self._aside.values()]
 
     def _following(self) -> list[Delivery]:
         return [follower for group in self._followers.values() for follower in group]
@@ -178,7 +200,10 @@ class Intake:
         self.in_hand[delivery.task.id] = delivery
         self._flowing[number] = True
         if delivery.grants is None or not self._wait(delivery):
-            self._buffers[number].append((delivery, self._loop.time()))
+            if self._gatherings.takes(delivery):
+                self._gatherings.add(delivery, number)
+            else:
+                self._buffers[number].append((delivery, self._loop.time()))
         self.room()
 
     def _wait(self, delivery: Delivery) -> bool:
@@ -193,22 +218,25 @@ class Intake:
 
     def _return(self, delivery: Delivery) -> None:
         del self._aside[delivery.task.id]
-        if not self._wait(delivery):
-            self._buffers[self._index[delivery.task.lane]].appendleft((delivery, self._loop.time()))
-            self.room()
+        if self._wait(delivery):
+            return
+        number = self._index[delivery.task.lane]
+        if self._gatherings.takes(delivery):
+            self._gatherings.add(delivery, number)
+        else:
+            self._buffers[number].appendleft((delivery, self._loop.time()))
+        self.room()
 
     def _fill(self) -> None:
-        for buffer in self._buffers:
-            while buffer:
-                if self.running >= self.concurrency or self._isolating or self._isolated:
+        for number, (buffer, ripe) in enumerate(zip(self._buffers, self._gatherings.ripe, strict=True)):
+            while buffer or ripe:
+                if self.running >= self.concurrency or self._solitude.reigns:
                     return
                 self.running += 1
-                self._start(buffer.popleft()[0])
-
-    def _grant(self) -> None:
-        if self._isolating and self._isolated is None and self.running == len(self._isolating):
-            self._isolated, turn = self._isolating.popleft()
-            turn.set_result(None)
+                if ripe:
+                    self._start_batch(self._gatherings.pop(number))
+                else:
+                    self._start(buffer.popleft()[0])
 
     def _let_go(self, delivery: Delivery) -> None:
         del self.in_hand[delivery.task.id]
@@ -227,7 +255,7 @@ class Intake:
         self._timer = self._loop.call_later(_RATE_EVERY_S, self._tick)
         self._ended_per_s += (self._ended / _RATE_EVERY_S - self._ended_per_s) / 2
         self._ended = 0
-        if self.running >= self.concurrency or self._isolated:
+        if self.running >= self.concurrency or self._solitude.reached:
             self._give_back_old()
         self.room()
 
@@ -236,6 +264,8 @@ class Intake:
         for buffer in self._buffers:
             while buffer and buffer[0][1] < since:
                 self._give_back(buffer.popleft()[0])
+        for delivery in self._gatherings.stale(since):
+            self._give_back(delivery)
 
     def _give_back(self, delivery: Delivery) -> None:
         assert self._deliveries is not None

@@ -133,25 +133,20 @@ def given(run: Run, children: Children, results: JoinResults | None = None) -> d
     """What the worker itself can inject; most tasks ask for nothing."""
     if run.actor is None or run.actor.plan.empty:
         return {}
-    task = run.delivery.task
-    info = TaskInfo(
-        task.id,
-        task.actor,
-        task.attempt,
-        run.rules.worker,
-        task.submitted_at,
-        task.owner,
-        task.tenant,
-        task.parent,
-        task.labels,
-    )
     return {
-        TaskInfo: info,
+        TaskInfo: task_info(run),
         TaskControl: children.control() if children.control and run.actor.plan.gives(TaskControl) else None,
         HeldLocks: HeldLocks({lease.want.key: lease.token for lease in run.leases}),
         CallbackSpawner: CallbackSpawner(children),
         JoinResults: results,
     }
+
+
+def task_info(run: Run) -> TaskInfo:
+    """What the worker tells of the task of a run."""
+    task, worker = run.delivery.task, run.rules.worker
+    told = task.submitted_at, task.owner, task.tenant, task.parent, task.labels
+    return TaskInfo(task.id, task.actor, task.attempt, worker, *told)
 
 
 def _unknown(run: Run) -> Fault:

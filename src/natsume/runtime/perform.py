@@ -116,7 +116,7 @@ class Performer:
     async def carry_out(
         self, run: Run, effects: Sequence[do.Effect], before: Collection[type] = ()
     ) -> do.Effect | None:
-        """Carry out effects and what the table orders after them, to the end or `before` an effect of some kind.
+        """Carry out effects and what the table orders after them, to the end or `before` an effect of these kinds.
 
         An effect without an answer is reported as Uncertain after a growing pause, and the table decides
         again; a last step that fails leaves the delivery to the broker, which brings it back.
@@ -126,8 +126,6 @@ class Performer:
             event: ev.Event | None = None
             try:
                 for effect in effects:
-                    if before and type(effect) in before:
-                        return effect
                     event = await self._carry[type(effect)](run, effect)
             except BrokerError as error:
                 what = type(effect).__name__
@@ -142,6 +140,8 @@ class Performer:
             if event is None:
                 return None
             run.phase, effects = step(run.phase, run.delivery, run.rules, event)
+            if before and effects and type(effects[0]) in before:
+                return effects[0]
 
     def note(self, run: Run) -> None:
         """Record that a run has started, for those who ask; nothing waits for it."""

@@ -15,6 +15,7 @@ from natsume.model.subject import Lane
 from natsume.model.workers import WorkerState
 from natsume.ports import Deliveries
 from natsume.registry import Registry
+from natsume.runtime.batch import Batch
 from natsume.runtime.flagging import Flagging
 from natsume.runtime.intake import Intake
 from natsume.runtime.perform import Performer
@@ -56,7 +57,7 @@ class Worker:
         self._settings = settings
         self._lanes = lanes_of(size)
         self._loop = asyncio.get_running_loop()
-        self.intake = Intake(self._lanes, concurrency, self._start, ports.now)
+        self.intake = Intake(self._lanes, concurrency, self._start, ports.now, registry.actors, self._start_batch)
         self.watch = Watch(self.intake.in_hand, self._loop)
         self.flagging = Flagging(self.watch)
         self.nonce = os.urandom(6).hex()
@@ -107,10 +108,21 @@ class Worker:
             self._timer.cancel()
 
     def _start(self, delivery: Delivery) -> None:
+        run = self._run_of(delivery)
+        run.driver = self._loop.create_task(self._drive(run))
+
+    def _start_batch(self, deliveries: list[Delivery]) -> None:
+        runs = [self._run_of(delivery) for delivery in deliveries]
+        batch = Batch(self._performer, self._ports, self.intake, self.watch, runs)
+        driver = self._loop.create_task(self._drive_batch(batch, runs))
+        for run in runs:
+            run.driver = driver
+
+    def _run_of(self, delivery: Delivery) -> Run:
         self._runs += 1
         run = Run(delivery, f"{self.nonce}-{self._runs:x}")
-        run.driver = self._loop.create_task(self._drive(run))
         self.watch.runs[run.nonce] = run
+        return run
 
     async def _drive(self, run: Run) -> None:
         try:
@@ -126,6 +138,22 @@ class Worker:
             if run.stuck:
                 self.watch.stuck = run.delivery.task.id
             self.intake.ended(run.delivery)
+            if not self.watch.runs:
+                self._idle.set()
+
+    async def _drive_batch(self, batch: Batch, runs: list[Run]) -> None:
+        try:
+            await batch.perform()
+        except asyncio.CancelledError:
+            left = [run for run in runs if run.nonce in self.watch.runs]
+            await asyncio.gather(*(self._performer.abandon(run) for run in left))
+        except Exception:  # noqa: BLE001 - one batch must not end the others
+            _log.exception("%d tasks that ran together could not be dealt with; the broker brings them back", len(runs))
+        finally:
+            for run in runs:
+                if self.watch.runs.pop(run.nonce, None) is not None:
+                    self.intake.let_go(run.delivery)
+            self.intake.freed(batch)
             if not self.watch.runs:
                 self._idle.set()
 

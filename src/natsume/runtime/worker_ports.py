@@ -7,6 +7,7 @@ from natsume.model.lock import Blocked
 from natsume.ports import (
     Boots,
     Chunks,
+    Commits,
     Deliveries,
     Inquiries,
     Joins,
@@ -29,6 +30,7 @@ class Ports:
     def __init__(
         self,
         records: Records,
+        commits: Commits,
         outgoing: Outgoing,
         leases: Leases,
         limiters: Limiters,
@@ -44,6 +46,7 @@ class Ports:
         struck: Callable[[Actor, BaseTask], Blocked | None] = none_stands,
     ) -> None:
         self.records = records
+        self.commits = commits
         self.outgoing = outgoing
         self.leases = leases
         self.limiters = limiters

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -23,6 +24,7 @@ _PLAIN_TTL: Final = b"Nats-TTL: %ds\r\n" % limits.PLAIN_TTL_S
 _START_TTL: Final = b"Nats-TTL: %ds\r\n" % limits.START_TTL_S
 _TOLD_TTL: Final = b"Nats-TTL: %ds\r\n" % limits.TOLD_TTL_S
 _UNDECIDED_S: Final = 0.05
+_UNSENT: Final = BrokerError("it was not sent")
 
 
 class StreamRecords:
@@ -34,20 +36,52 @@ class StreamRecords:
 
     async def commit(self, record: Done) -> bool:
         """Write the done record unless one stands; whether this very run's record stands."""
-        kind = record.kind
-        fence = _FENCE_ON % subject.done_fence(record.id).encode()
-        headers = fence + _PLAIN_TTL if kind == "plain" else fence
-        if await self._fenced(subject.done(kind, record.id), headers, _encode(record)):
+        name, headers = _commitment(record)
+        if await self._fenced(name, headers, _encode(record)):
             return True
         standing = await self._reader.last([subject.done_fence(record.id)])
         if not standing:
             raise BrokerError(f"the done record of {record.id} was refused, and none stands: it is tried again")
         return _done.decode(standing[0].body).nonce == record.nonce
 
+    async def commit_all(self, records: Sequence[Done]) -> list[bool | BrokerError]:
+        """Write each unless one stands, all in one go; of each in order, whether this very run's stands, or why not."""
+        told: list[int | BrokerError] = [_UNSENT] * len(records)
+        left, all_told = len(records), asyncio.get_running_loop().create_future()
+
+        def tell(number: int, outcome: int | BrokerError) -> None:
+            nonlocal left
+            told[number] = outcome
+            left -= 1
+            if not left and not all_told.done():
+                all_told.set_result(None)
+
+        for number, record in enumerate(records):
+            name, headers = _commitment(record)
+            try:
+                self._publisher.post(name, headers, _encode(record), partial(tell, number))
+            except BrokerError as error:
+                tell(number, error)
+        if records:
+            await all_told
+        return [
+            await self._decided(record, outcome) if isinstance(outcome, BrokerError) else True
+            for record, outcome in zip(records, told, strict=True)
+        ]
+
+    async def _decided(self, record: Done, outcome: BrokerError) -> bool | BrokerError:
+        """Whether a record stands that was refused, or whose publish met another one."""
+        if outcome.code not in {WRONG_LAST_SEQUENCE, ANOTHER_IN_FLIGHT}:
+            return outcome
+        try:
+            return await self.commit(record)
+        except BrokerError as error:
+            return error
+
     async def fail(self, record: Failed) -> Failed:
         """Write the record of a failed attempt unless one stands; the one that stands."""
         name = subject.failed(record.attempt, record.id)
-        if await self._fenced(name, _FENCE % 0, _encode(record)):
+        if await self._fenced(name.encode(), _FENCE % 0, _encode(record)):
             return record
         standing = await self._reader.last([name])
         if not standing:
@@ -57,7 +91,7 @@ class StreamRecords:
     async def start(self, record: Started, expected: int) -> int | None:
         """Write the record of a start if the last one's sequence is `expected`; its sequence, or None."""
         name = subject.started(record.attempt, record.id)
-        return await self._fenced(name, _FENCE % expected + _START_TTL, _encode(record)) or None
+        return await self._fenced(name.encode(), _FENCE % expected + _START_TTL, _encode(record)) or None
 
     async def tell(self, record: Progressed | Heartbeat | Commented | Flag) -> None:
         """Write what is worth knowing, and nothing rests on; of progress and heartbeats the last one stays."""
@@ -92,17 +126,24 @@ class StreamRecords:
         except msgspec.MsgspecError as error:
             raise BrokerError(f"a record of one of {len(asked)} tasks cannot be read: {error}") from None
 
-    async def _fenced(self, name: str, headers: bytes, body: bytes) -> int:
+    async def _fenced(self, name: bytes, headers: bytes, body: bytes) -> int:
         """The sequence of what was written, 0 if the fence refused it; undecided is tried again."""
         while True:
             try:
-                return await self._publisher.publish(name.encode(), headers, body)
+                return await self._publisher.publish(name, headers, body)
             except BrokerError as error:
                 if error.code == WRONG_LAST_SEQUENCE:
                     return 0
                 if error.code != ANOTHER_IN_FLIGHT:
                     raise
             await asyncio.sleep(_UNDECIDED_S)
+
+
+def _commitment(record: Done) -> tuple[bytes, bytes]:
+    """Where a done record is written, and behind which fence."""
+    fence = _FENCE_ON % subject.done_fence(record.id).encode()
+    kind = record.kind
+    return subject.done(kind, record.id).encode(), fence + _PLAIN_TTL if kind == "plain" else fence
 
 
 def _history(found: dict[tuple[str, str], tuple[bytes, int]], task_id: str) -> History:
