@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import uvloop
 
-from bench import following, ledger, limiting, locking, measures, restoring, slots
+from bench import finding, following, ledger, limiting, locking, measures, restoring, slots
 from natsume.adapters.nats.embedded import EmbeddedServer
 
 RUNS = 3
@@ -74,8 +74,12 @@ ROWS: dict[str, list[Row]] = {
         ("ledger behind a submission, MariaDB p99, ms", lambda m: m["mariadb_p99_ms"], "<= 2000"),
     ],
     "draining_beside": [("drain beside a conductor, of alone", lambda m: m["beside"] / m["alone"], ">= 0.8")],
-    "finding_sqlite": [("a page of 1,000,000, SQLite, p50 ms", lambda m: statistics.median(m.values()), "<= 50")],
-    "finding_mariadb": [("a page of 1,000,000, MariaDB, p50 ms", lambda m: statistics.median(m.values()), "<= 50")],
+    "finding_sqlite": [
+        ("a page of 1,000,000, SQLite, p50 of the slowest filter, ms", lambda m: max(m.values()), "<= 50")
+    ],
+    "finding_mariadb": [
+        ("a page of 1,000,000, MariaDB, p50 of the slowest filter, ms", lambda m: max(m.values()), "<= 50")
+    ],
     "slot_overhead": [
         ("a warm slot adds p50, ms", lambda m: m["medium_p50_ms"] - m["small_p50_ms"], "<= 1.5"),
     ],
@@ -92,7 +96,7 @@ def once(name: str) -> dict[str, float]:
     with EmbeddedServer() as server:
         if name == "starting":
             return measures.starting(server.url)
-        modules = (following, ledger, limiting, locking, measures, restoring, slots)
+        modules = (finding, following, ledger, limiting, locking, measures, restoring, slots)
         module = next(module for module in modules if hasattr(module, name))
         return uvloop.run(getattr(module, name)(server))
 

@@ -185,3 +185,13 @@ async def test_only_the_first_delivery_of_a_message_may_use_its_places(broker: B
     side.port.give_back(first)
     _, again = await side.has(2)
     assert (again.grants, again.delivered) == (None, 2)
+
+
+async def test_who_stops_twice_stops_once(side: Side, beside: Side, broker: Broker) -> None:
+    side.port.pull(NORMAL, 5)
+    for _ in range(2):
+        await side.port.close(side.refused.append)
+    await submit(broker, "a")
+    beside.port.pull(NORMAL, 1)
+    await beside.has(1)
+    assert (side.got, side.refused) == ([], [])

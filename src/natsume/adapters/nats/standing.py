@@ -62,7 +62,9 @@ class StandingPull:
         self.outstanding += count
 
     def end(self) -> None:
-        """Ask for nothing more; what is on its way still comes until `forget`."""
+        """Ask for nothing more; what is on its way still comes until `forget`. Again, it changes nothing."""
+        if self._room is _nothing:
+            return
         self._room = _nothing
         self._watch.cancel()
         self._wire.on_lost.remove(self._forget)
