@@ -1,4 +1,4 @@
-"""What a page of the ledger costs among a million tasks: each filter, alone and in pairs, of operators and of others."""
+"""What a page of the ledger costs among a million tasks: each filter, alone and in pairs, of operators and others."""
 
 import json
 import re
@@ -163,7 +163,7 @@ class _Statements:
 
 
 def _sqlite(step: str) -> str:
-    index = re.match(r"(?:SEARCH|SCAN) (tasks|labels)(?: USING (?:COVERING )?INDEX (\S+))?", step)
+    index = re.match(r"(?:SEARCH|SCAN) (tasks|labels)(?:_\w+)?(?: USING (?:COVERING )?INDEX (\S+))?", step)
     if index is None:
         return ""
     return f"WHOLE {step}" if step.startswith("SCAN") else index[2] or f"{index[1]} primary"
@@ -175,7 +175,7 @@ def _mariadb(plan: object) -> list[str]:
     if not isinstance(plan, dict):
         return []
     inner = [one for part in plan.values() for one in _mariadb(part)]
-    if plan.get("table_name") not in {"tasks", "labels"}:
+    if not str(plan.get("table_name")).startswith(("tasks", "labels")):
         return inner
     return [*inner, f"{'WHOLE ' * (plan['access_type'] in {'ALL', 'index'})}{plan.get('key', plan['table_name'])}"]
 

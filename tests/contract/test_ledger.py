@@ -5,18 +5,15 @@ import random
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from msgspec import Raw
 from msgspec.structs import replace
-from sqlalchemy import Connection, func, insert, inspect, select
+from sqlalchemy import func, insert, select
 
 from natsume.adapters.sql import migrating
 from natsume.adapters.sql.engine import engine_of
 from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.remains import SqlEpochs
-from natsume.adapters.sql.schema import attempts, comments, epochs, joins, metadata, tasks
+from natsume.adapters.sql.schema import attempts, comments, epochs, joins, tasks
 from natsume.core.projection import Changes, project
 from natsume.exceptions import LedgerError
 from natsume.model.ledger import Attempt, Row
@@ -216,39 +213,6 @@ async def test_times_are_aware_and_keep_their_microseconds(ledger, engine):
     with pytest.raises(Exception, match="no time zone"):
         async with engine.begin() as connection:
             await connection.execute(insert(comments).values(one | {"key": "l", "at": at.replace(tzinfo=None)}))
-
-
-async def test_migrating_makes_the_schema_of_the_code_once(engine, database_url):
-    others = [engine_of(Settings(database_url=database_url)) for _ in range(3)]
-    await asyncio.gather(*map(migrating.migrate, [engine, *others]))
-    for one in others:
-        await one.dispose()
-    assert await migrating.migrate(engine) == (migrating.HEAD, migrating.HEAD)
-
-    def differences(connection: Connection) -> list[object]:
-        options = {"version_table": migrating.VERSION_TABLE}
-        return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
-
-    async with engine.begin() as connection:
-        assert await connection.run_sync(differences) == []
-        names = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
-    assert {*names} == {*metadata.tables, migrating.VERSION_TABLE}
-
-
-async def test_only_sqlite_is_migrated_without_being_asked(engine):
-    ledger = SqlLedger(engine)
-    if engine.dialect.name == "sqlite":
-        await ledger.prepare()
-        assert await migrating.revision(engine) == migrating.HEAD
-        return
-    with pytest.raises(LedgerError, match="natsume migrate"):
-        await ledger.prepare()
-    await migrating.migrate(engine)
-    await ledger.prepare()
-
-
-async def test_the_head_is_the_newest_revision():
-    assert ScriptDirectory(str(migrating._SCRIPTS)).get_current_head() == migrating.HEAD
 
 
 def test_an_attempt_has_all_that_its_table_has():

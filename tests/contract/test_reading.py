@@ -2,6 +2,7 @@
 
 from fnmatch import fnmatchcase
 
+import msgspec
 import pytest
 
 from natsume.adapters.sql import migrating
@@ -10,10 +11,15 @@ from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.reading import SqlReading
 from natsume.core.projection import Changes, project
 from natsume.model.ledger import Filter, Place
-from natsume.model.record import Failure
+from natsume.model.record import Failure, Flag
 from natsume.model.task import State
 from natsume.settings import Settings
 from recorded import done, failed, settled, started, submitted
+
+
+def cancelled_at(at: float) -> tuple[str, bytes]:
+    return "record.cancel.task.open", msgspec.json.encode(Flag("open", "ada", at, "too slow"))
+
 
 OWNERS = (None, "ada", "bob", "a%a", "a_a")
 ROWS = project(
@@ -30,7 +36,7 @@ ROWS = project(
         )
         for number in range(40)
     ]
-    + [submitted("open")]
+    + [submitted("open"), cancelled_at(20.0)]
 ).rows
 NEWEST = sorted(ROWS, key=lambda row: (row.enqueued_at, row.id), reverse=True)
 
@@ -72,8 +78,23 @@ CASES = [
     (Filter(actors=("g:*",), workers=("w2",)), lambda row: row.worker == "w2"),
     (Filter(enqueued_after=15.0, enqueued_before=20.0), lambda row: 15.0 < row.enqueued_at < 20.0),
     (Filter(finished_after=110.0), lambda row: row.finished_at is not None and row.finished_at > 110.0),
-    (Filter(cancel_requested=True), lambda row: False),
-    (Filter(consumed=False), lambda row: True),
+    (Filter(cancel_requested=True), lambda row: row.id == "open"),
+    (Filter(cancel_requested=False), lambda row: row.id != "open"),
+    (Filter(cancel_requested=True, owners=("ada",)), lambda row: row.id == "open"),
+    (Filter(consumed=True), lambda row: row.id == "t07"),
+    (Filter(consumed=False), lambda row: row.id != "t07"),
+    (Filter(consumed=True, tenants=("lhcb",), actors=("g:A",)), lambda row: row.id == "t07"),
+    (Filter(tenants=()), lambda row: row.tenant is None),
+    (Filter(tenants=(), owners=()), lambda row: row.tenant is None and row.owner is None),
+    (Filter(workers=()), lambda row: row.worker is None),
+    (Filter(workers=("*2",)), lambda row: row.worker == "w2"),
+    (Filter(actors=("*:A",), workers=("W*",)), lambda row: False),
+    (Filter(parents=(), joins=(), roots=(), reasons=()), lambda row: True),
+    (Filter(started_after=60.0), lambda row: row.started_at is not None and row.started_at > 60.0),
+    (Filter(started_before=60.0), lambda row: row.started_at is not None and row.started_at < 60.0),
+    (Filter(heartbeat_after=110.0), lambda row: row.heartbeat_at > 110.0),
+    (Filter(heartbeat_before=110.0), lambda row: row.heartbeat_at < 110.0),
+    (Filter(finished_before=120.0, tenants=("lhcb",)), lambda row: row.tenant and (row.finished_at or 1e9) < 120.0),
 ]
 
 
@@ -82,6 +103,7 @@ async def test_a_filter_finds_what_a_search_finds_page_by_page(reading, case):
     reads, ledger = reading
     await ledger.prune(State.COMPLETED, 1e9, 10)
     await ledger.project(Changes(ROWS, [], []), "b", 1)
+    await reads.consume(next(row for row in ROWS if row.id == "t07"))
     wanted, holds = CASES[case]
     found, place = [], None
     while rows := await reads.find(wanted, 7, place):

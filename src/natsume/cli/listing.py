@@ -47,6 +47,7 @@ def list_tasks(
     started_before: Annotated[Time, typer.Option(help="Started before.")] = None,
     finished_after: Annotated[Time, typer.Option(help="Ended after.")] = None,
     finished_before: Annotated[Time, typer.Option(help="Ended before.")] = None,
+    heartbeat_after: Annotated[Time, typer.Option(help="Last heard of after.")] = None,
     heartbeat_before: Annotated[Time, typer.Option(help="Last heard of before.")] = None,
     cancel_requested: Annotated[
         bool | None, typer.Option("--cancel-requested/--no-cancel-requested", help="Whether somebody cancelled them.")
@@ -76,6 +77,7 @@ def list_tasks(
         started_before=point(started_before, "--started-before"),
         finished_after=point(finished_after, "--finished-after"),
         finished_before=point(finished_before, "--finished-before"),
+        heartbeat_after=point(heartbeat_after, "--heartbeat-after"),
         heartbeat_before=point(heartbeat_before, "--heartbeat-before"),
         cancel_requested=cancel_requested,
         consumed=consumed,

@@ -28,6 +28,8 @@ from .installation import Installation
 
 PER_ROUND = 1200
 ROUNDS = 8
+WITHIN_S = 60.0
+"""No measure: on a busy machine two conductors start slowly, and what the killed ones had comes back after 5 s."""
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ async def away(database_url: str, mariadb: Mariadb | None, how: int) -> AsyncIte
         mariadb.thaw()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_each_record_becomes_its_row_once(installation, engine, database_url, request) -> None:
     mariadb = request.getfixturevalue("mariadb") if database_url.startswith("mysql") else None
     await installation.start_worker(100).ready()
@@ -108,12 +110,12 @@ async def test_each_record_becomes_its_row_once(installation, engine, database_u
                 async with away(database_url, mariadb, number):
                     await asyncio.sleep(1.0)  # the outage is the fact
             some = await watch.look() + random.randrange(1, PER_ROUND)
-            await until(watch.look, lambda count, some=some: count >= some)
+            await until(watch.look, lambda count, some=some: count >= some, within_s=WITHIN_S)
             for one in pair:
                 await one.kill()
         conductors.append(conductor(installation, "final"))
-        await until(watch.look, lambda count: count == len(tokens), within_s=60)
-        await until(lambda: left(installation), lambda count: count == 0, within_s=30)
+        await until(watch.look, lambda count: count == len(tokens), within_s=WITHIN_S)
+        await until(lambda: left(installation), lambda count: count == 0, within_s=WITHIN_S)
     finally:
         watching.cancel()
         for one in conductors:

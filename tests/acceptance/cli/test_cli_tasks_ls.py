@@ -1,9 +1,13 @@
 """`natsume tasks ls` lists by filters, newest first; `show` also tells what the broker has forgotten."""
 
 import json
+from inspect import signature
+from itertools import cycle
 
 import pytest
 
+from natsume.cli.listing import list_tasks
+from natsume.model.ledger import Filter
 from natsume.testing import until
 
 
@@ -35,6 +39,8 @@ async def test_lists_are_filtered_by_options(natsume, tasks):
     assert listed("--owner", "ada", "--state", "COMPLETED", "--state", "FAILED") == [echoed]
     assert listed("--actor", "*:Fail", "--reason", "exhausted", "--after", "1h") == [failed]
     assert listed("--finished-before", "1h") == []
+    assert listed("--heartbeat-after", "1h", "--started-after", "1h") == [failed, echoed]
+    assert listed("--heartbeat-before", "1h") == []
     assert listed("--not-consumed", "--no-cancel-requested", "--id", waiting) == [waiting]
     assert listed("--tenant", "") == tasks[::-1]
     assert listed("--label", "a=b") == []
@@ -61,3 +67,17 @@ def test_what_is_refused_in_one_line(natsume, online):
         ran = natsume("tasks", "ls", *options)
         assert (ran.code != 0, len(ran.error_lines), said in ran.err) == (True, 1, True)
     assert "there is no ledger here" in natsume("tasks", "ls").err
+
+
+def test_each_field_of_the_filter_has_an_option():
+    options = set(signature(list_tasks).parameters) - {"context", "limit", "as_json"}
+    short = {"ids": "token", "enqueued_after": "after", "enqueued_before": "before"}
+    fields = {short.get(name, name) for name in Filter.__struct_fields__}
+    assert {name if name in options else name.removesuffix("s") for name in fields} == options
+
+
+async def test_no_option_is_more_than_a_value(natsume, tasks):
+    options = ("owner", "tenant", "worker", "id", "actor", "parent", "root", "join", "reason")
+    hostile = ("' OR '1'='1", "ada' --", "%", "_da", 'ada"; DROP TABLE tasks; --')
+    for option, value in zip(options, cycle(hostile), strict=False):
+        assert natsume("tasks", "ls", f"--{option}", value).out == "there are no such tasks\n"

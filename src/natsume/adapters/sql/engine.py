@@ -80,10 +80,10 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 @asynccontextmanager
-async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+async def transaction(engine: AsyncEngine, *, bounded: bool = True) -> AsyncIterator[AsyncConnection]:
     """A transaction that is committed at the end of the block; raises LedgerError, also after a bounded time."""
     try:
-        async with asyncio.timeout(limits.LEDGER_COMMIT_S), engine.begin() as connection:
+        async with asyncio.timeout(limits.LEDGER_COMMIT_S if bounded else None), engine.begin() as connection:
             yield connection
     except TimeoutError:
         raise LedgerError(f"the ledger's database did not answer within {limits.LEDGER_COMMIT_S:g} s") from None

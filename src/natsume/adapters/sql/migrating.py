@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from natsume.adapters.sql.engine import transaction
 from natsume.exceptions import LedgerError
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The revision that this version works with; a test compares it with the newest of `migrations/`."""
 
 VERSION_TABLE: Final = "natsume_version"
@@ -30,7 +30,8 @@ async def migrate(engine: AsyncEngine) -> tuple[str | None, str]:
     """Bring the schema to this version; returns the revisions before and after."""
     before = await revision(engine)
     if before != HEAD:
-        async with transaction(engine) as connection:
+        # Indexes of millions of rows take minutes, and a database that makes each by itself is not to stop between.
+        async with transaction(engine, bounded=False) as connection:
             await connection.run_sync(_upgrade)
     return before, HEAD
 

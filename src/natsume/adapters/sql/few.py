@@ -1,0 +1,39 @@
+"""Whether what is asked for is on few tasks only: these are read, and nothing else."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from natsume.adapters.sql.meant import TIMES, within
+from natsume.adapters.sql.schema import labels, tasks
+from natsume.core.said import fitted
+from natsume.model.ledger import Filter
+from natsume.model.task import State
+
+_FEW: Final = 2000
+
+
+async def few_of(connection: AsyncConnection, wanted: Filter) -> list[str] | None:
+    """The tasks that have the rarest label, or lie in the narrowest span of time; None where none of these is narrow.
+
+    What is on many soon comes up by itself.
+    """
+    rarest: list[str] | None = None
+    for having in _narrow(wanted):
+        found = list((await connection.execute(having.limit(_FEW + 1))).scalars())
+        if len(found) <= _FEW and (rarest is None or len(found) < len(rarest)):
+            rarest = found
+    return rarest
+
+
+def _narrow(wanted: Filter) -> Iterator[Select[Any]]:
+    for name, value in (wanted.labels or {}).items():
+        label = (labels.c.name == fitted(name), labels.c.value == fitted(value))
+        yield select(labels.c.task_id).where(*label)
+    states = tuple(State) if wanted.states is None else wanted.states
+    for name in TIMES:
+        bounds = list(within(wanted, name, dict(tasks.c.items())))
+        if bounds:
+            yield select(tasks.c.id).where(tasks.c.state.in_(states), *bounds)
