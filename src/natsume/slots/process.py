@@ -29,7 +29,7 @@ from natsume.slots import frames
 from natsume.slots.channel import Channel
 from natsume.slots.leftovers import left_behind
 from natsume.slots.proxies import Reaching
-from natsume.slots.resources import Resources, cpu_s, resident_bytes
+from natsume.slots.resources import Resources, cpu_s
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class _Slot:
             ended = replace(ended, used=used)
         self._run = None
         spoiled = bool(left) or self._interrupted
-        self._channel.send(frames.over(ended, resident_bytes(), spoiled=spoiled))
+        self._channel.send(frames.over(ended, self._resources.resident, spoiled=spoiled))
         for task in asyncio.all_tasks() - self._tasks:
             task.cancel()  # what a task leaves on the loop is not the next one's
 

@@ -4,8 +4,6 @@ import math
 import os
 import resource
 import time
-from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from natsume.exceptions import ResourceLimitExceeded
@@ -20,24 +18,26 @@ _PAGE: Final = resource.getpagesize()
 
 
 class Resources:
-    """From `begin` to `end` of one task: a watch, and the limits of this process."""
+    """From `begin` to `end` of one task: a watch, and the limits of this process, which makes one for itself."""
 
     def __init__(self) -> None:
         self._limits = Limits(math.inf)
         self._actor = ""
         self._began = self._cpu_began = 0.0
+        self._clear_refs = _opened("/proc/self/clear_refs", os.O_WRONLY)
+        self._statm = _opened("/proc/self/statm", os.O_RDONLY)
 
     def begin(self, actor: str, limits: Limits) -> None:
         """Count from here, and let the kernel refuse what is beyond the limits."""
         self._actor, self._limits = actor, limits
         self._began, self._cpu_began = time.monotonic(), cpu_s()
-        with suppress(OSError):  # then the peak is that of the process, over all its tasks
-            Path("/proc/self/clear_refs").write_text("5")
+        if self._clear_refs is not None:  # else the peak is that of the process, over all its tasks
+            os.pwrite(self._clear_refs, b"5", 0)
         if limits.cpu_limit_s is not None:
             own = resource.getrusage(resource.RUSAGE_SELF)
             _limit(resource.RLIMIT_CPU, math.ceil(own.ru_utime + own.ru_stime + limits.cpu_limit_s + _CPU_SLACK_S))
         if limits.memory_limit_mb is not None:
-            resident, data = _memory()
+            resident, data = self._memory()
             left = limits.memory_limit_mb * MB - resident
             _limit(resource.RLIMIT_DATA, int(data + max(left, 0) + _SLACK))
 
@@ -63,6 +63,18 @@ class Resources:
         exceeded = exceeded_memory(self._actor, limit, peak_bytes(), "when the kernel refused it more")
         exceeded.__cause__ = error
         return exceeded
+
+    @property
+    def resident(self) -> int:
+        """The bytes of memory that this process has."""
+        return self._memory()[0]
+
+    def _memory(self) -> tuple[int, int]:
+        """Resident bytes and private data; the peak for both, where the kernel does not tell."""
+        if self._statm is None:
+            return peak_bytes(), peak_bytes()
+        pages = os.pread(self._statm, 256, 0).split()
+        return int(pages[1]) * _PAGE, int(pages[5]) * _PAGE
 
     def excess(self, used: Used) -> ResourceLimitExceeded | None:
         """The limit that was exceeded although nothing stopped it in time."""
@@ -94,18 +106,11 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def resident_bytes() -> int:
-    """The memory that this process has."""
-    return _memory()[0]
-
-
-def _memory() -> tuple[int, int]:
-    """Resident bytes and private data; the peak for both, where the kernel does not tell."""
+def _opened(path: str, flags: int) -> int | None:
     try:
-        pages = Path("/proc/self/statm").read_text().split()
+        return os.open(path, flags | os.O_CLOEXEC)
     except OSError:
-        return peak_bytes(), peak_bytes()
-    return int(pages[1]) * _PAGE, int(pages[5]) * _PAGE
+        return None
 
 
 def _limit(kind: int, soft: int | None) -> None:
