@@ -30,7 +30,9 @@ class LockInstallation(Installation):
 
     def __init__(self, server: EmbeddedServer, folder: Path, ack_wait_s: float = 1.0) -> None:
         self._bank = folder / "bank.db"
-        super().__init__(server, folder, ack_wait_s, NATSUME_DB_URL_BANK_DB=f"sqlite+aiosqlite:///{self._bank}")
+        self._ahead_s: dict[int, float] = {}
+        database = f"sqlite+aiosqlite:///{self._bank}"
+        super().__init__(server, folder, ack_wait_s, NATSUME_DB_URL_BANK_DB=database, NATSUME_MAX_CRASHES="100")
         self._install()
 
     async def open(self) -> "LockInstallation":
@@ -68,7 +70,13 @@ class LockInstallation(Installation):
 
     def start_worker(self, concurrency: int = 10, ahead_s: float = 0.0, **environment: str) -> WorkerProcess:
         """Start one whose wall clock is this far ahead."""
-        return super().start_worker(concurrency, CHAOS_AHEAD_S=str(ahead_s), **environment)
+        worker = super().start_worker(concurrency, CHAOS_AHEAD_S=str(ahead_s), **environment)
+        self._ahead_s[worker.pid] = ahead_s
+        return worker
+
+    def true_time(self, line: Line) -> float:
+        """When a line of the journal was written, by the clock of this process."""
+        return line.at - self._ahead_s[line.pid]
 
     def start_conductor(self) -> ConductorProcess:
         """Start one, to wake who waits for what has ended."""
@@ -95,11 +103,11 @@ class LockInstallation(Installation):
 
 
 def backwards(written: dict[str, list[tuple[int, str]]]) -> list[str]:
-    """Writes under a token that is lower than one that had written before: there must be none."""
+    """Writes under a token that is not higher than that before: there must be none, for each run writes once."""
     found = []
     for key, rows in written.items():
         tokens = [token for token, _ in rows]
-        found += [f"{key}: {later} after {first}" for first, later in pairwise(tokens) if later < first]
+        found += [f"{key}: {later} after {first}" for first, later in pairwise(tokens) if later <= first]
     return found
 
 

@@ -50,9 +50,11 @@ class Proxy:
             pump.add_done_callback(self._pumps.discard)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while piece := await source.read(65536):
-                await self._whole.wait()
-                sink.write(piece)
-                await sink.drain()
-        sink.close()
+        try:
+            with suppress(OSError):
+                while piece := await source.read(65536):
+                    await self._whole.wait()
+                    sink.write(piece)
+                    await sink.drain()
+        finally:
+            sink.close()

@@ -14,9 +14,11 @@ from natsume.testing import until
 
 from .lock_actors import BlockingTeller, InsideTeller, Teller
 from .lock_installation import LockInstallation, backwards, beside_each_other
+from .locks import storm
 from .proxy import Proxy
 
 TTL_S = 1.0
+SEED = 7
 
 
 @pytest.fixture
@@ -141,6 +143,14 @@ async def test_a_holder_that_is_cut_off_beyond_its_ttl_is_stopped_and_what_comes
         await zombie.kill()
     assert set(await locks.witnessed(2)) == set(waiters)
     assert backwards(locks.writes()) == []
+
+
+async def test_while_everything_breaks_all_tasks_end_once_and_no_zombie_writes(locks: LockInstallation) -> None:
+    report = await storm(locks, 1, SEED)
+    print(report)
+    assert report.wrong == []
+    assert set(report.faults.values()) == {1}
+    assert report.accepted > 10
 
 
 async def test_wrong_clocks_change_nothing(locks: LockInstallation) -> None:
