@@ -76,6 +76,7 @@ async def working(
             overrides,
             rules,
             strikes,
+            rules.of_block,
         )
         worker = Worker(ports, broker.deliveries, registry, settings, size, concurrency, execution)
         await broker.flags.watch(worker.flagging.take)

@@ -53,6 +53,17 @@ class Held(BaseTask):
         HELD.pop()
 
 
+@dataclass
+class HeldInside(Held):
+    @property
+    def execution_locks(self):
+        return []
+
+    async def execute(self):
+        async with Semaphore("job", 7, permits=1, wait_s=20):
+            await super().execute()
+
+
 HELD: list[int] = []
 MOST: list[int] = []
 NAME = "rate:task:CERN-DST:RemoveFile"
@@ -60,7 +71,7 @@ NAME = "rate:task:CERN-DST:RemoveFile"
 
 @pytest.fixture
 def natsume_registry():
-    return {"t:Remove": Remove, "t:Copy": Copy, "t:Held": Held}
+    return {"t:Remove": Remove, "t:Copy": Copy, "t:Held": Held, "t:HeldInside": HeldInside}
 
 
 @pytest.fixture
@@ -153,14 +164,17 @@ vo-overrides: {lhcb: {t:Copy: {limits: {rate: {limit: 30}}}}}
     ]
 
 
-async def test_a_semaphore_gets_more_permits_while_it_is_used(natsume_broker, natsume_client, natsume_worker, run):
+@pytest.mark.parametrize("held", [Held, HeldInside], ids=["named", "inside"])
+async def test_a_semaphore_gets_more_permits_while_it_is_used(
+    natsume_broker, natsume_client, natsume_worker, run, held
+):
     MOST.clear()
-    for token in [await natsume_client.submit(Held()) for _ in range(5)]:
+    for token in [await natsume_client.submit(held()) for _ in range(5)]:
         await natsume_client.result(token, 10)
     assert max(MOST) == 1
     assert (await run("set", "semaphore:job:7", "--permits", "4", "--why", "x"))[0] == 0
-    await until(lambda: rule_in(natsume_worker, natsume_client, Held, Semaphore("job", 7)) == ConcurrencyRule(4))
-    for token in [await natsume_client.submit(Held()) for _ in range(20)]:
+    await until(lambda: rule_in(natsume_worker, natsume_client, held, Semaphore("job", 7)) == ConcurrencyRule(4))
+    for token in [await natsume_client.submit(held()) for _ in range(20)]:
         await natsume_client.result(token, 10)
     assert 2 <= max(MOST) <= 4
 

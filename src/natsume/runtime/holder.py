@@ -11,6 +11,8 @@ from typing import Final
 from natsume.exceptions import BrokerError, LockNotAcquired, UsageError
 from natsume.model.lock import Blocked, Holding, Want
 from natsume.ports import Lease, Leases
+from natsume.registry import Actor
+from natsume.runtime.limiting import as_declared
 from natsume.runtime.run import Run
 from natsume.runtime.watch import Watch
 
@@ -23,12 +25,20 @@ _PAUSE_LAST_S: Final = 1.0
 class Holder:
     """The locks of one run beyond its execution locks; a lock that the task has already is taken once more."""
 
-    def __init__(self, leases: Leases, run: Run, watch: Watch, now: Callable[[], float]) -> None:
-        """`now` is the broker's clock."""
+    def __init__(
+        self,
+        leases: Leases,
+        run: Run,
+        watch: Watch,
+        now: Callable[[], float],
+        of_block: Callable[[Want, Actor, str | None], Want] = as_declared,
+    ) -> None:
+        """`now` is the broker's clock; `of_block` tells how many permits a lock has by now."""
         self._leases = leases
         self._run = run
         self._watch = watch
         self._now = now
+        self._of_block = of_block
         self._blocks: defaultdict[str, int] = defaultdict(int)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -77,7 +87,7 @@ class Holder:
         ends, pause_s = time.monotonic() + wait_s, _PAUSE_FIRST_S
         try:
             while True:
-                got = await self._ask(want, holding)
+                got = await self._ask(self._as_allowed(want), holding)
                 if isinstance(got, Lease):
                     return got
                 left_s = ends - time.monotonic()
@@ -88,6 +98,10 @@ class Holder:
         except BaseException:
             await self._withdraw(want, task.id)
             raise
+
+    def _as_allowed(self, want: Want) -> Want:
+        actor, tenant = self._run.actor, self._run.delivery.task.tenant
+        return self._of_block(want, actor, tenant) if actor is not None else want
 
     async def _ask(self, want: Want, holding: Holding) -> Lease | Blocked | BrokerError:
         """Ask once; what is got after all by one that is stopped meanwhile is given back."""

@@ -3,10 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from natsume.core import limit_rules as core
 from natsume.locks import BaseLimiter, ConcurrencyLimiter, RateLimiter, Semaphore
 from natsume.model.config import Applied, LimitConfig, LimitsSet, TasksConfig, Unreadable
 from natsume.model.limit_rule import ConcurrencyRule, RateRule
+from natsume.model.limits import PERMITS_MAX
+from natsume.model.lock import Want
 from natsume.registry import Actor
 
 
@@ -39,6 +43,16 @@ class LimitRules:
         if isinstance(lock, RateLimiter):
             return core.rate_rule(own, core.version_of(name, self._applied_at, self._set))
         return core.concurrency_rule(own)
+
+    def of_block(self, want: Want, actor: Actor, tenant: str | None) -> Want:
+        """What is asked for a lock that a block of a task takes, where its permits were configured."""
+        kind = core.kind_of(want.name)
+        if kind not in ("semaphore", "concurrency") or (self._config is None and not self._set.changed):
+            return want
+        own = LimitConfig(permits=want.permits) if kind == "semaphore" else LimitConfig(limit=want.permits)
+        rule = core.concurrency_rule(core.allowed(want.name, own, actor.name, tenant, self._config, self._by_target))
+        permits = rule.limit if rule is not None else PERMITS_MAX
+        return replace(want, permits=permits, varies=want.varies or permits != want.permits)
 
 
 def of_class(lock: BaseLimiter | Semaphore) -> LimitConfig:

@@ -29,6 +29,11 @@ def rule_of(limiter: BaseLimiter | Semaphore, _actor: Actor, _tenant: str | None
     return ConcurrencyRule(limiter.permits) if isinstance(limiter, Semaphore) else limiter.class_rule()
 
 
+def as_declared(want: Want, _actor: Actor, _tenant: str | None) -> Want:
+    """What a block of a task asks for, as its lock says."""
+    return want
+
+
 def wanted(
     locks: Iterable[BaseLock], rule: Callable[[BaseLimiter | Semaphore], RateRule | ConcurrencyRule | None]
 ) -> tuple[list[Want], list[Share]]:

@@ -62,7 +62,7 @@ class Reaching:
         """What a run reaches."""
         ports = self._ports
         write_chunk = partial(ports.chunks.write, run.delivery.task.id, run.nonce)
-        locker = Holder(ports.leases, run, self._watch, ports.now)
+        locker = Holder(ports.leases, run, self._watch, ports.now, ports.of_block)
         return Reach(
             self._registry,
             self._submit,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from natsume.base_task import BaseTask
-from natsume.model.lock import Blocked
+from natsume.model.lock import Blocked, Want
 from natsume.ports import (
     Boots,
     Chunks,
@@ -19,7 +19,7 @@ from natsume.ports import (
     Ticks,
 )
 from natsume.registry import Actor
-from natsume.runtime.limiting import RuleOf, rule_of
+from natsume.runtime.limiting import RuleOf, as_declared, rule_of
 from natsume.runtime.opening import Override, as_it_is
 from natsume.runtime.strikes import none_stands
 
@@ -44,6 +44,7 @@ class Ports:
         overrides: Override = as_it_is,
         rule: RuleOf = rule_of,
         struck: Callable[[Actor, BaseTask], Blocked | None] = none_stands,
+        of_block: Callable[[Want, Actor, str | None], Want] = as_declared,
     ) -> None:
         self.records = records
         self.commits = commits
@@ -60,4 +61,5 @@ class Ports:
         self.overrides = overrides
         self.rule = rule
         self.struck = struck
+        self.of_block = of_block
         self.deliveries: Deliveries
