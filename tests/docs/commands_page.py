@@ -40,7 +40,7 @@ KEYS = """
 | `natsume dead ls` | `id actor reason error at attempts`; `--all` adds `settled replay`; `show` adds those, the message as it came: `subject headers body body_encoding`, `failures`, and `history`, each `id what who why at replay sent state` |
 | `natsume dead replay`, `edit`, `discard` | `id actor reason outcome replay sentence`; outcomes are `replayed discarded finished unchanged refused`, in a dry run those that would be |
 | `natsume joins show` | `id state total arrived failed callback parent failed_members opened_at`, and `replays`: the history of those members, each with `member` |
-| `natsume limits ls` | `lock actor vo limit window_seconds burst permits enabled source who at why`; `source` is `set` or `file` |
+| `natsume limits ls` | `lock actor vo limit window_seconds burst permits enabled source who at why`; `source` is `set` or `file`, with `--classes` also `class module:Name` |
 | `natsume strikes` | `actor arguments who why at waiters key` |
 | `natsume workers ls` | `id host pid size state slots busy in_hand runs failures started version`; `state` is `running`, `stopping` or `blocked` |
 | `natsume lanes` | `lane pending in_flight waiting_pulls redelivered oldest_s actors judgement sentence`; then a row `locks` where tasks wait for locks; the last row is `effects`, what waits for the conductor |

@@ -179,6 +179,24 @@ async def test_a_semaphore_gets_more_permits_while_it_is_used(
     assert 2 <= max(MOST) <= 4
 
 
+async def test_what_classes_say_is_listed_too(natsume_broker, run):
+    code, said = await run("ls", "--classes", "--json")
+    rows = {row["source"]: row for row in msgspec.json.decode(said)}
+    own = f"class {__name__}"
+    assert code == 0
+    assert {key: rows[f"{own}:OneAnHour"][key] for key in ("lock", "limit", "window_seconds", "burst")} == {
+        "lock": "rate",
+        "limit": 1,
+        "window_seconds": 3600,
+        "burst": 1,
+    }
+    assert (rows[f"{own}:Off"]["lock"], rows[f"{own}:Off"]["limit"], rows[f"{own}:Off"]["at"]) == (
+        "concurrency",
+        None,
+        None,
+    )
+
+
 async def test_what_is_wrong_is_told(natsume_broker, run):
     why = ("--why", "x")
     for arguments, said in (

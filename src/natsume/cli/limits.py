@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ from natsume.exceptions import UsageError
 from natsume.model.config import Applied, LimitConfig, LimitSet, LimitsSet, Unreadable
 from natsume.settings import Settings
 
+if TYPE_CHECKING:
+    from natsume.locks import BaseLock
+
 app = new_app("List, set and take back what limiters and semaphores allow, while the system runs.")
 
 Name = Annotated[
@@ -26,9 +29,17 @@ ForVo = Annotated[str | None, typer.Option(help="Only for the tasks of this tena
 
 
 @app.command("ls")
-def list_limits(context: typer.Context, as_json: AsJson = False) -> None:
+def list_limits(
+    context: typer.Context,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Also what installed limiters and semaphores declare.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """List what the tasks file and operators say; what is not listed is as the classes say."""
-    rows = asyncio.run(_list(session_of(context).settings))
+    settings = session_of(context).settings
+    rows = asyncio.run(_list(settings))
+    rows += _of_classes(settings) if classes else []
     show_rows(rows, as_json, "nothing is set, and no tasks file says anything of limits")
 
 
@@ -148,9 +159,33 @@ def _of_file(applied: Applied) -> Iterator[LimitSet]:
                     yield LimitSet(kind, rule_of_kind, *kept, actor, vo)
 
 
+def _of_classes(settings: Settings) -> list[dict[str, Any]]:
+    """What the limiters of installed actors declare; for which objects is known when a task names them."""
+    from natsume.locks import ConcurrencyLimiter, RateLimiter, Semaphore  # noqa: PLC0415 - `--help` need not load it
+    from natsume.registry import Registry  # noqa: PLC0415
+
+    Registry.load(settings.prefixes)
+    found = [cls for kind in (ConcurrencyLimiter, RateLimiter, Semaphore) for cls in _subclasses(kind)]
+    found.sort(key=lambda cls: (cls.kind, cls.__module__, cls.__qualname__))
+    return [
+        _row(LimitSet(cls.kind, _declared(cls), "", "", 0.0), f"class {cls.__module__}:{cls.__qualname__}")
+        for cls in found
+    ]
+
+
+def _subclasses(cls: "type[BaseLock]") -> "Iterator[type[BaseLock]]":
+    for own in cls.__subclasses__():
+        yield own
+        yield from _subclasses(own)
+
+
+def _declared(cls: type) -> LimitConfig:
+    return LimitConfig(*(getattr(cls, name, None) for name in ("limit", "window_seconds", "burst", "default_permits")))
+
+
 def _row(one: LimitSet, source: str) -> dict[str, Any]:
     rule = {field: getattr(one.rule, field) for field in one.rule.__struct_fields__}
-    told = {"source": source, "who": one.who, "at": moment(one.at), "why": one.why or None}
+    told = {"source": source, "who": one.who or None, "at": moment(one.at or None), "why": one.why or None}
     return {"lock": one.name, "actor": one.actor, "vo": one.vo, **rule, **told}
 
 
