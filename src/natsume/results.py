@@ -12,6 +12,7 @@ from natsume.model.record import Done, Failure, child_id, replay_id
 from natsume.model.task import State
 
 _PAGE: Final = 200
+_WELL: Final = State.COMPLETED
 
 ReadJoins = Callable[[Sequence[str]], Awaitable[dict[str, tuple[Join, int]]]]
 """Takes ids of joins, gives those of them that there are with their revisions."""
@@ -60,11 +61,14 @@ class JoinResults:
                     yield MemberResult(member, task_id, done.state, result, done.failure)
 
     async def _replayed(self, ends: dict[str, Done]) -> dict[str, Done]:
-        """The ends of members, of a dead letter that of its latest replay that has ended."""
+        """The ends of members, of a failed one that of its latest replay that has ended.
+
+        A broker that was rebuilt does not tell of all of them that they were dead letters.
+        """
         latest = dict(ends)
-        member_of = {replay_id(done.id): task_id for task_id, done in ends.items() if done.letter is not None}
+        member_of = {replay_id(done.id): task_id for task_id, done in ends.items() if done.state is not _WELL}
         while member_of:
             found = await self._ends(list(member_of))
             latest.update((member_of[one], done) for one, done in found.items())
-            member_of = {replay_id(one): member_of[one] for one, done in found.items() if done.letter is not None}
+            member_of = {replay_id(one): member_of[one] for one, done in found.items() if done.state is not _WELL}
         return latest

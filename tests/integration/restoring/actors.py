@@ -64,6 +64,13 @@ class Group(BaseTask):
         return await spawn.spawn_with_callback([Kept("one"), Plain("two"), Later("three")], Sum("sum"))
 
 
+class Mended(BaseTask):
+    """One of its members fails for good, until somebody replays it; the other runs when somebody does."""
+
+    async def execute(self, spawn: CallbackSpawner) -> str:
+        return await spawn.spawn_with_callback([Kept("mended", 4), Later("six")], Sum("mended"))
+
+
 class Lossy(BaseTask):
     """One of its members is neither tracked nor eligible, and can wait for ever."""
 
@@ -76,4 +83,4 @@ class Waits(Plain):
     size = Size.LARGE
 
 
-ALL = {f"r:{cls.__name__}": cls for cls in (Plain, Kept, Alone, Later, Sum, Group, Lossy, Waits)}
+ALL = {f"r:{cls.__name__}": cls for cls in (Plain, Kept, Alone, Later, Sum, Group, Mended, Lossy, Waits)}

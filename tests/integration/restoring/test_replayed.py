@@ -1,0 +1,35 @@
+"""A broker is emptied after a member of an open join was replayed."""
+
+from natsume.compose import conducting, working
+from natsume.connecting import connect
+from natsume.enums import Size
+from natsume.model.record import child_id
+from natsume.registry import Registry
+from natsume.testing import until
+
+from .actors import ALL, Mended
+
+REGISTRY = Registry.of_classes(ALL)
+
+
+async def test_the_callback_reads_what_the_replay_returned(natsume_broker, natsume_settings, states, wipe, engine):
+    async with (
+        connect(settings=natsume_settings, registry=REGISTRY) as client,
+        conducting(natsume_settings, REGISTRY),
+        working(natsume_settings, REGISTRY),
+    ):
+        parent = await client.submit(Mended(), track=True)
+        member, other = child_id(parent, 0), child_id(parent, 1)
+        await until(states, lambda found: found.get(member) == "FAILED" and other in found, within_s=30)
+        again = await client.letters.replay(member)
+        await until(states, lambda found: found.get(again) == "COMPLETED", within_s=30)
+    wipe()
+    callback = child_id(child_id(parent, "join-0"), "callback")
+    async with (
+        connect(settings=natsume_settings, registry=REGISTRY) as client,
+        conducting(natsume_settings, REGISTRY),
+        working(natsume_settings, REGISTRY),
+        working(natsume_settings, REGISTRY, Size.LARGE),
+    ):
+        await until(states, lambda found: found.get(callback) == "COMPLETED", within_s=30)
+        assert await client.result(callback) == ["mended", "six"]
