@@ -2,20 +2,9 @@
 
 import msgspec
 
-from natsume.model.record import (
-    Commented,
-    Done,
-    Failed,
-    Failure,
-    Flag,
-    Heartbeat,
-    Progress,
-    Progressed,
-    Settled,
-    Started,
-    Submitted,
-)
+from natsume.model.record import Done, Failed, Failure, Settled, Started, Submitted
 from natsume.model.task import State
+from natsume.model.told import Commented, Flag, Heartbeat, Progress, Progressed
 
 encode = msgspec.json.encode
 

@@ -18,7 +18,8 @@ from natsume.exceptions import FlagsFull, MissingChunk, UnknownTask, UsageError
 from natsume.insist import insist
 from natsume.model import limits
 from natsume.model.codec import clean
-from natsume.model.record import Commented, Done, Flag
+from natsume.model.record import Done
+from natsume.model.told import Commented, Flag
 from natsume.ports import Chunks, Flags, Hop, Inquiries, Records, Waiting
 
 _log = logging.getLogger(__name__)

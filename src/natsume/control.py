@@ -9,7 +9,7 @@ from natsume.binding import current
 from natsume.depends import given
 from natsume.exceptions import Unbound, UsageError
 from natsume.model import limits
-from natsume.model.record import Progress
+from natsume.model.told import Progress
 from natsume.threads import needs_loop
 
 __all__ = ["Stop", "TaskControl", "comment", "progress", "should_cancel"]

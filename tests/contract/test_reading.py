@@ -11,8 +11,9 @@ from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.reading import SqlReading
 from natsume.core.projection import Changes, project
 from natsume.model.ledger import Filter, Place
-from natsume.model.record import Failure, Flag
+from natsume.model.record import Failure
 from natsume.model.task import State
+from natsume.model.told import Flag
 from natsume.settings import Settings
 from recorded import done, failed, settled, started, submitted
 

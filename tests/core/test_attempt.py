@@ -14,9 +14,10 @@ from natsume.core.rows import Step
 from natsume.enums import Priority, Size
 from natsume.model.limits import UNKNOWN_OFFERS_MAX
 from natsume.model.lock import Blocked, Want
-from natsume.model.record import Child, Done, Failed, Failure, Flag, History, Started
+from natsume.model.record import Child, Done, Failed, Failure, History, Started
 from natsume.model.subject import Lane
 from natsume.model.task import Fault, Reason, State, Task
+from natsume.model.told import Flag
 
 LANE: Final = Lane(Priority.NORMAL, Size.SMALL)
 URGENT: Final = Lane(Priority.REALTIME, Size.SMALL)

@@ -13,9 +13,10 @@ from natsume.core.attempt import Step, step
 from natsume.core.delivery import Delivery, Rules
 from natsume.enums import Priority, Size
 from natsume.model.lock import Blocked, Want
-from natsume.model.record import Done, Failure, Flag, Progress
+from natsume.model.record import Done, Failure
 from natsume.model.subject import Lane
 from natsume.model.task import Fault, Reason, State, Task
+from natsume.model.told import Flag, Progress
 
 NOW: Final = 1_000.0
 LANE: Final = Lane(Priority.NORMAL, Size.SMALL)

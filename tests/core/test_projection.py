@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from natsume.core.projection import fitted, merge, project
 from natsume.model import limits
-from natsume.model.record import Child, Failure, Letter, Progress
+from natsume.model.record import Child, Failure, Letter
 from natsume.model.task import ENDED, Reason, State
+from natsume.model.told import Progress
 from recorded import commented, done, failed, flagged, heartbeat, progressed, settled, started, submitted
 
 encode = msgspec.json.encode

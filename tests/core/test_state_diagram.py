@@ -15,10 +15,11 @@ from natsume.core.delivery import Delivery, Rules
 from natsume.core.tick import TickRules
 from natsume.enums import CatchUp, Overlap, Priority, Size
 from natsume.model.lock import Blocked, Want
-from natsume.model.record import Done, Failed, Failure, Flag, History, Started
+from natsume.model.record import Done, Failed, Failure, History, Started
 from natsume.model.subject import Lane
 from natsume.model.task import Fault, Reason, State, Task
 from natsume.model.tick import ScheduleKey
+from natsume.model.told import Flag
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "explanation" / "states.md"
 REGENERATE: Final = "python -m tests.core.test_state_diagram"

@@ -16,21 +16,10 @@ from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.compose import working
 from natsume.connecting import connect
 from natsume.model import codec, limits
-from natsume.model.record import (
-    Commented,
-    Done,
-    Failed,
-    Flag,
-    Heartbeat,
-    Progressed,
-    Released,
-    Settled,
-    Started,
-    Submitted,
-    replay_id,
-)
+from natsume.model.record import Done, Failed, Settled, Started, Submitted, replay_id
 from natsume.model.subject import LANES, decode, parse_ready
 from natsume.model.task import Reason, State
+from natsume.model.told import Commented, Flag, Heartbeat, Progressed, Released
 from natsume.registry import Registry
 from natsume.settings import Settings
 

@@ -4,8 +4,8 @@ from random import Random
 
 from natsume.core import outcome
 from natsume.core.events import Flagged
-from natsume.model.record import Flag
 from natsume.model.task import Task
+from natsume.model.told import Flag
 
 from .laws import Laws
 from .worker import Worker

@@ -4,7 +4,7 @@ from math import inf
 
 from natsume.core import outcome
 from natsume.core.delivery import Boot, Delivery, is_doubtful, is_suspect
-from natsume.model.record import Flag
+from natsume.model.told import Flag
 
 from .intake import Intake
 from .laws import Laws

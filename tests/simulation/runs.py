@@ -8,7 +8,7 @@ from natsume.core import effects as do
 from natsume.core import events as ev
 from natsume.core import phases as at
 from natsume.core.delivery import Delivery, Rules
-from natsume.model.record import Flag
+from natsume.model.told import Flag
 from natsume.ports import Lease
 
 from .laws import Witness

@@ -13,8 +13,8 @@ from natsume.core.gcra import Asked, Quota
 from natsume.model import subject
 from natsume.model.limit_rule import Share
 from natsume.model.limits import SETTLE_S
-from natsume.model.record import Flag
 from natsume.model.task import Task
+from natsume.model.told import Flag
 
 from .locking import Bucket
 from .records import Records

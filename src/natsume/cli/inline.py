@@ -22,8 +22,9 @@ from natsume.exceptions import LeaseLost, NatsumeError, ResourceLimitExceeded
 from natsume.given import HeldLocks, TaskInfo
 from natsume.locks import BaseLimiter, BaseLock
 from natsume.model.lock import Blocked, Holding, Want
-from natsume.model.record import Chunk, Done, Progress
+from natsume.model.record import Chunk, Done
 from natsume.model.task import State, Task
+from natsume.model.told import Progress
 from natsume.ports import Lease
 from natsume.registry import Actor, Registry
 from natsume.runtime.holder import Holder

@@ -14,7 +14,7 @@ from natsume.core.lock_list import chosen, key_of, mode_of
 from natsume.exceptions import UsageError
 from natsume.model.limits import LOCK_LINE_SHOWN
 from natsume.model.lock import Entry, Standing, Waiting
-from natsume.model.record import Released
+from natsume.model.told import Released
 from natsume.settings import Settings
 
 app = new_app("List the locks, show one with those that wait for it, or release it by hand.")

@@ -5,9 +5,10 @@ from typing import Any
 import msgspec
 
 from natsume.model.codec import timestamp
-from natsume.model.record import Commented, Failed, Failure, Progress, Released
+from natsume.model.record import Failed, Failure
 from natsume.model.status import Status
 from natsume.model.strike import Strike
+from natsume.model.told import Commented, Progress, Released
 
 
 def row_of(status: Status, strike: Strike | None = None) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import msgspec
 from msgspec.structs import replace
 
 from natsume.model.ledger import Account, Row
-from natsume.model.record import Commented, Done, Failed, Failure, Flag, Letter, Progress, Used
+from natsume.model.record import Done, Failed, Failure, Letter, Used
 from natsume.model.status import Status
 from natsume.model.task import ENDED, Reason
+from natsume.model.told import Commented, Flag, Progress
 
 _FILLED: Final = (
     "owner",

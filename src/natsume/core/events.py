@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from natsume.model.lock import Blocked
-from natsume.model.record import Child, Failed, Failure, Flag, Group, History, Progress, Used
+from natsume.model.record import Child, Failed, Failure, Group, History, Used
 from natsume.model.task import Fault, Reason
+from natsume.model.told import Flag, Progress
 
 
 class Opened(msgspec.Struct, frozen=True):

@@ -11,25 +11,19 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from natsume.core import told
+from natsume.core import ends, told
 from natsume.core.join import Join
-from natsume.core.reaction import joins_of
-from natsume.core.said import Said, checked, fitted, moment, step
+from natsume.core.said import Said, checked, fitted, labels_of, message_of, moment, reference, step, used_of
 from natsume.model import codec, limits, subject
 from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Comment, Row
-from natsume.model.record import Child, Done, Failed, Settled, Started, Submitted, Used
+from natsume.model.record import Failed, Started, Submitted
 from natsume.model.task import State
 
-_END: Final = 1 << 62
-_SETTLED: Final = _END - 1
-"""Only what has ended is settled; what its end says of it stands above."""
 _TOKENS: Final = 4
 
-_done = msgspec.json.Decoder(Done)
 _failed = msgspec.json.Decoder(Failed)
 _started = msgspec.json.Decoder(Started)
 _submitted = msgspec.json.Decoder(Submitted)
-_settled = msgspec.json.Decoder(Settled)
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -104,14 +98,14 @@ def _of_submitted(task_id: str, body: bytes) -> Said:
         tracked=True,
         owner=fitted(task.owner),
         tenant=fitted(task.tenant),
-        parent=_reference(task.parent),
-        root=_reference(task.root),
-        join_id=_reference(task.join),
+        parent=reference(task.parent),
+        root=reference(task.root),
+        join_id=reference(task.join),
         member=task.member,
         trace=task.trace,
-        replay_of=_reference(task.replay_of),
-        labels=_labels(task.labels),
-        **_message(record.subject, record.headers, record.body),
+        replay_of=reference(task.replay_of),
+        labels=labels_of(task.labels),
+        **message_of(record.subject, record.headers, record.body),
     )
     return Said([row])
 
@@ -149,7 +143,7 @@ def _of_failed(task_id: str, body: bytes) -> Said:
         attempts=record.attempt,
         failures=record.attempt,
         worker=fitted(record.worker),
-        **_used(record.used),
+        **used_of(record.used),
     )
     failure = record.failure
     attempt = Attempt(
@@ -166,142 +160,14 @@ def _of_failed(task_id: str, body: bytes) -> Said:
     return Said([row], attempt)
 
 
-def _of_done(task_id: str, body: bytes) -> Said:
-    record = checked(_done.decode(body), task_id)
-    if record.state not in _ENDS:
-        raise ValueError(f"{record.state} is no end")
-    failure, letter = record.failure, record.letter
-    started_at, finished_at = moment(record.started_at), moment(record.finished_at)
-    submitted_at = None if record.submitted_at is None else moment(record.submitted_at)
-    result = bytes(record.result).decode()
-    row = Row(
-        record.id,
-        _END,
-        record.state,
-        fitted(record.actor),
-        started_at if submitted_at is None else min(submitted_at, started_at),
-        finished_at,
-        lane=record.lane or None,
-        submitted_at=submitted_at,
-        started_at=started_at,
-        finished_at=finished_at,
-        attempts=record.attempt,
-        failures=record.attempt if failure else record.attempt - 1,
-        waits=record.waits,
-        crashes=record.crashes,
-        tracked=record.tracked,
-        discarded=record.discarded,
-        cancel_requested=record.flagged,
-        owner=fitted(record.owner),
-        tenant=fitted(record.tenant),
-        parent=_reference(record.parent),
-        root=_reference(record.root),
-        join_id=_reference(record.join),
-        member=record.member,
-        trace=record.trace,
-        labels=_labels(record.labels),
-        worker=fitted(record.worker),
-        result=None if result == "null" else result,
-        error=failure.type[: limits.LEDGER_NAME_MAX] if failure else None,
-        error_message=failure.message if failure else None,
-        reason=str(letter.reason) if letter else None,
-        replay_of=_reference(record.replay_of),
-        **told.progress_of(record.progress),
-        **_used(record.used),
-        **(_message(letter.subject, letter.headers, letter.body) if letter else {}),
-    )
-    attempt = failure and Attempt(
-        record.id,
-        record.attempt,
-        failure.type[: limits.LEDGER_NAME_MAX],
-        failure.message,
-        failure.traceback,
-        fitted(record.worker),
-        started_at,
-        finished_at,
-    )
-    rows = [row, *(_of_child(record, child) for child in record.children)] if record.children else [row]
-    comments = (
-        [Comment(record.id, "cancelled", finished_at, fitted(record.actor), record.comment)] if record.comment else ()
-    )
-    return Said(rows, attempt, joins_of(record) if record.groups else (), comments)
-
-
-def _of_child(parent: Done, child: Child) -> Row:
-    """A child as its parent's commit tells it: it is to be enqueued by then, or waits for its time."""
-    at = moment(parent.finished_at)
-    return Row(
-        child.id,
-        step(0, 0),
-        State.ENQUEUED if child.at is None else State.WAITING,
-        fitted(child.actor),
-        at,
-        at,
-        lane=child.lane,
-        submitted_at=at,
-        due_at=None if child.at is None else moment(child.at),
-        tracked=child.tracked or parent.owner is not None,
-        owner=fitted(parent.owner),
-        tenant=fitted(parent.tenant),
-        parent=parent.id,
-        root=_reference(parent.root or parent.id),
-        join_id=_reference(child.join),
-        member=child.member,
-        trace=parent.trace,
-        labels=_labels(child.labels),
-        arguments=bytes(child.arguments).decode(),
-    )
-
-
-def _of_settled(task_id: str, body: bytes) -> Said:
-    record = checked(_settled.decode(body), task_id)
-    at = moment(record.at)
-    row = Row(
-        record.id,
-        _SETTLED,
-        State.FAILED,
-        fitted(record.message.actor) if record.message else "",
-        at,
-        at,
-        settled=record.kind,
-        settled_at=at,
-        settled_by=fitted(record.who),
-        settled_why=record.why,
-        replay=_reference(record.replay),
-    )
-    return Said([row])
-
-
-_ENDS: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.DROPPED})
 _READERS: Final[dict[str, Callable[[str, bytes], Said]]] = {
     "submitted": _of_submitted,
     "started": _of_started,
     "failed": _of_failed,
-    "done": _of_done,
-    "settled": _of_settled,
+    "done": ends.of_done,
+    "settled": ends.of_settled,
     "progress": told.of_progress,
     "heartbeat": told.of_heartbeat,
     "comment": told.of_comment,
     "cancel": told.of_cancel,
 }
-
-
-def _reference(task_id: str | None) -> str | None:
-    """Another task's id, unless no task can have it."""
-    return task_id if task_id is None or len(task_id) <= limits.ID_MAX else None
-
-
-def _used(used: Used | None) -> dict[str, Any]:
-    return {} if used is None else {"cpu_s": used.cpu_s, "memory_peak_bytes": used.memory_peak_bytes}
-
-
-def _labels(labels: dict[str, str] | None) -> str | None:
-    return msgspec.json.encode(labels).decode() if labels else None
-
-
-def _message(name: str, headers: str, body: bytes) -> dict[str, Any]:
-    """A message as it came: its body is the arguments where it is text, and kept as bytes where it is not."""
-    try:
-        return {"subject": name, "headers": headers, "arguments": body.decode()}
-    except UnicodeDecodeError:
-        return {"subject": name, "headers": headers, "body": body}

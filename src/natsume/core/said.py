@@ -9,6 +9,7 @@ import msgspec
 from natsume.core.join import Join
 from natsume.model import limits
 from natsume.model.ledger import Attempt, Comment, Row
+from natsume.model.record import Used
 
 _TENTHS: Final = 10
 _TENTHS_MAX: Final = (1 << 36) - 1
@@ -52,3 +53,26 @@ def fitted(name: str | None) -> str | None:
         return name
     mark = "~" + hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
     return name[: limits.LEDGER_NAME_MAX - len(mark)] + mark
+
+
+def reference(task_id: str | None) -> str | None:
+    """Another task's id, unless no task can have it."""
+    return task_id if task_id is None or len(task_id) <= limits.ID_MAX else None
+
+
+def used_of(used: Used | None) -> dict[str, Any]:
+    """The fields of a row that hold what a try took."""
+    return {} if used is None else {"cpu_s": used.cpu_s, "memory_peak_bytes": used.memory_peak_bytes}
+
+
+def labels_of(labels: dict[str, str] | None) -> str | None:
+    """Labels as text; None where there are none."""
+    return msgspec.json.encode(labels).decode() if labels else None
+
+
+def message_of(name: str, headers: str, body: bytes) -> dict[str, Any]:
+    """A message as it came: its body is the arguments where it is text, and kept as bytes where it is not."""
+    try:
+        return {"subject": name, "headers": headers, "arguments": body.decode()}
+    except UnicodeDecodeError:
+        return {"subject": name, "headers": headers, "body": body}

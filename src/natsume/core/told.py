@@ -7,8 +7,8 @@ import msgspec
 from natsume.core.said import Said, checked, fitted, moment, step
 from natsume.model import limits
 from natsume.model.ledger import Comment, Row
-from natsume.model.record import Commented, Flag, Heartbeat, Progress, Progressed
 from natsume.model.task import State
+from natsume.model.told import Commented, Flag, Heartbeat, Progress, Progressed
 
 _WISHED: Final = -1
 """That somebody wishes it cancelled says nothing of its state."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from natsume.model.task import Reason, State
+from natsume.model.told import Progress
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -29,24 +30,6 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
 
     key: str
     period_s: float | None = None
-
-
-class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far a task says it is: `done` of `total`, where it knows that."""
-
-    done: float
-    total: float | None = None
-    message: str = ""
-
-
-class Flag(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The wish that a task ends: whose, since when and why; `cascade` if its descendants are to end as well."""
-
-    id: str
-    who: str
-    at: float
-    why: str = ""
-    cascade: bool = False
 
 
 class Child(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -194,37 +177,6 @@ class Started(msgspec.Struct, frozen=True, omit_defaults=True):
     half: str = ""
 
 
-class Progressed(msgspec.Struct, frozen=True):
-    """The latest progress of a running attempt."""
-
-    id: str
-    actor: str
-    attempt: int
-    worker: str
-    at: float
-    progress: Progress
-
-
-class Heartbeat(msgspec.Struct, frozen=True):
-    """That an attempt still ran at this time, whether it said anything or not."""
-
-    id: str
-    actor: str
-    attempt: int
-    worker: str
-    at: float
-
-
-class Commented(msgspec.Struct, frozen=True):
-    """What somebody said of a task, or it itself; the key tells it from others."""
-
-    id: str
-    key: str
-    author: str
-    at: float
-    text: str
-
-
 class Submitted(msgspec.Struct, frozen=True, omit_defaults=True):
     """A tracked submission, written before its task: the whole message, to be sent again if it is lost.
 
@@ -264,21 +216,6 @@ class Settled(msgspec.Struct, frozen=True, omit_defaults=True):
     def replay(self) -> str | None:
         """The id of the replay."""
         return None if self.message is None else self.message.id
-
-
-class Released(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A lock of a task that a person released by hand: which, from whom, and why."""
-
-    id: str
-    key: str
-    name: str
-    slot: str
-    holder: str
-    worker: str
-    held_since: float
-    who: str
-    why: str
-    at: float
 
 
 class History(msgspec.Struct, frozen=True):

@@ -6,20 +6,10 @@ import msgspec
 from msgspec.structs import replace
 
 from natsume.model.codec import decode, task_headers
-from natsume.model.record import (
-    Commented,
-    Done,
-    Failed,
-    Flag,
-    Heartbeat,
-    Progress,
-    Progressed,
-    Released,
-    Started,
-    Submitted,
-)
+from natsume.model.record import Done, Failed, Started, Submitted
 from natsume.model.subject import parse_ready
 from natsume.model.task import State, Task
+from natsume.model.told import Commented, Flag, Heartbeat, Progress, Progressed, Released
 
 
 class Status(msgspec.Struct, frozen=True, omit_defaults=True):

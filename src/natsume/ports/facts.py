@@ -10,18 +10,8 @@ from natsume.core.leftovers import ChunkName
 from natsume.core.settling import DeadLetter
 from natsume.exceptions import BrokerError
 from natsume.model.claim import Claim
-from natsume.model.record import (
-    Chunk,
-    Commented,
-    Done,
-    Failed,
-    Flag,
-    Heartbeat,
-    History,
-    Progressed,
-    Settled,
-    Started,
-)
+from natsume.model.record import Chunk, Done, Failed, History, Settled, Started
+from natsume.model.told import Commented, Flag, Heartbeat, Progressed
 
 
 class Commits(Protocol):

@@ -6,14 +6,11 @@ from typing import Protocol
 import msgspec
 
 from natsume.core.delivery import Boot, Delivery
-from natsume.model.record import (
-    Done,
-    Flag,
-    Submitted,
-)
+from natsume.model.record import Done, Submitted
 from natsume.model.status import Status
 from natsume.model.subject import Lane
 from natsume.model.task import Task
+from natsume.model.told import Flag
 
 
 class Deliveries(Protocol):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from natsume.model.record import Flag
+from natsume.model.told import Flag
 from natsume.runtime.watch import Watch
 
 

@@ -19,7 +19,7 @@ from natsume.core.delivery import Delivery
 from natsume.core.phases import Running
 from natsume.exceptions import BrokerError, NatsumeError
 from natsume.model import limits
-from natsume.model.record import Heartbeat
+from natsume.model.told import Heartbeat
 from natsume.ports import Lease, Leases, Records
 from natsume.runtime.run import LeaseHolder, Run
 from natsume.runtime.watch import Watch

@@ -16,8 +16,8 @@ from natsume.exceptions import ArgumentsError, Unparsable
 from natsume.given import HeldLocks, TaskInfo
 from natsume.model.limits import ARGUMENTS_MAX
 from natsume.model.lock import Blocked
-from natsume.model.record import Flag
 from natsume.model.task import Fault, Reason
+from natsume.model.told import Flag
 from natsume.ports import Boots
 from natsume.registry import Actor, Registry
 from natsume.results import JoinResults

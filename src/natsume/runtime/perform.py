@@ -14,7 +14,7 @@ from natsume.core.phases import Locking, Running
 from natsume.exceptions import BrokerError
 from natsume.model import limits
 from natsume.model.lock import Blocked, Holding, Want
-from natsume.model.record import Flag
+from natsume.model.told import Flag
 from natsume.registry import Registry
 from natsume.runtime.flagging import Flagging
 from natsume.runtime.intake import Intake

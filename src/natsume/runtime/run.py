@@ -13,7 +13,7 @@ from natsume.core.events import LeaseGone
 from natsume.exceptions import BrokerError
 from natsume.model.limit_rule import Share
 from natsume.model.lock import Want
-from natsume.model.record import Flag, Progress
+from natsume.model.told import Flag, Progress
 from natsume.ports import Lease, Records
 from natsume.registry import Actor
 

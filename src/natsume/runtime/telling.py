@@ -9,7 +9,7 @@ from natsume.control import Stop, TaskControl
 from natsume.exceptions import BrokerError, UsageError
 from natsume.insist import insist
 from natsume.model import limits
-from natsume.model.record import Commented, Progress, Progressed
+from natsume.model.told import Commented, Progress, Progressed
 from natsume.runtime.run import Run
 
 _log = logging.getLogger(__name__)

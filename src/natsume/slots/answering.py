@@ -8,7 +8,8 @@ import msgspec
 
 from natsume.exceptions import BrokerError, NatsumeError
 from natsume.model import limits
-from natsume.model.record import Commented, Done, Progressed
+from natsume.model.record import Done
+from natsume.model.told import Commented, Progressed
 from natsume.runtime.reaching import Reach
 from natsume.runtime.run import Run
 from natsume.slots import frames

@@ -11,9 +11,10 @@ from natsume.exceptions import NatsumeError
 from natsume.model import limits
 from natsume.model.config import RetriesConfig
 from natsume.model.lock import Want
-from natsume.model.record import Chunk, Flag, Progress
+from natsume.model.record import Chunk
 from natsume.model.subject import Lane, parse_lane
 from natsume.model.task import Task
+from natsume.model.told import Flag, Progress
 from natsume.runtime.execute import Ended
 
 LENGTH: Final = struct.Struct("!I")

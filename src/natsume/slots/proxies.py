@@ -12,8 +12,9 @@ from natsume.core.join import Join
 from natsume.exceptions import BrokerError, NatsumeError
 from natsume.model import limits
 from natsume.model.lock import Want
-from natsume.model.record import Chunk, Commented, Done, Progressed
+from natsume.model.record import Chunk, Done
 from natsume.model.task import Task
+from natsume.model.told import Commented, Progressed
 from natsume.registry import Registry
 from natsume.runtime.reaching import Reach
 from natsume.runtime.telling import Tell, Telling

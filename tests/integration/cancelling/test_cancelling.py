@@ -11,8 +11,9 @@ from natsume.client import Client
 from natsume.compose import working
 from natsume.exceptions import TaskFailed, UnknownTask, UsageError
 from natsume.model import limits
-from natsume.model.record import Done, Flag
+from natsume.model.record import Done
 from natsume.model.task import Reason, State
+from natsume.model.told import Flag
 from natsume.registry import Registry
 from natsume.settings import Settings
 from natsume.testing import task_done, until

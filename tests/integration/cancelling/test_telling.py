@@ -13,9 +13,9 @@ from natsume.client import Client
 from natsume.control import should_cancel
 from natsume.exceptions import Unbound, UnknownTask, UsageError
 from natsume.model import limits
-from natsume.model.record import Progress
 from natsume.model.status import Status
 from natsume.model.task import State
+from natsume.model.told import Progress
 from natsume.testing import DummyTask, task_done, until
 
 from . import actors

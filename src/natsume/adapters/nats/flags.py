@@ -18,7 +18,7 @@ from natsume.adapters.nats.request import Request
 from natsume.adapters.nats.wire import Wire
 from natsume.exceptions import BrokerError, FlagsFull
 from natsume.model import limits, subject
-from natsume.model.record import Flag
+from natsume.model.told import Flag
 from natsume.ports import TakeFlags
 
 BUCKET: Final = "cancel"

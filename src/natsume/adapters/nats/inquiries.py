@@ -11,18 +11,9 @@ from natsume.adapters.nats.direct import DirectReader, Stored
 from natsume.adapters.nats.waiting import names_of, task_of
 from natsume.adapters.nats.wire import Wire
 from natsume.model import limits, status, subject
-from natsume.model.record import (
-    Commented,
-    Done,
-    Failed,
-    Flag,
-    Heartbeat,
-    Progressed,
-    Released,
-    Started,
-    Submitted,
-)
+from natsume.model.record import Done, Failed, Started, Submitted
 from natsume.model.status import Status
+from natsume.model.told import Commented, Flag, Heartbeat, Progressed, Released
 
 _PAGE: Final = 200
 _LOOK_AGAIN_S: Final = 2.0

@@ -15,7 +15,7 @@ from natsume.core import lock_list
 from natsume.exceptions import BrokerError
 from natsume.model import limits, subject
 from natsume.model.lock import Entry, Standing, Waiting
-from natsume.model.record import Released
+from natsume.model.told import Released
 
 _PAGE: Final = 500
 _TRIES: Final = 5

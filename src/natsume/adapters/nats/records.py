@@ -11,7 +11,8 @@ from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.publish import ANOTHER_IN_FLIGHT, WRONG_LAST_SEQUENCE, Publisher
 from natsume.exceptions import BrokerError
 from natsume.model import limits, subject
-from natsume.model.record import Commented, Done, Failed, Flag, Heartbeat, History, Progressed, Started
+from natsume.model.record import Done, Failed, History, Started
+from natsume.model.told import Commented, Flag, Heartbeat, Progressed
 
 _encode = msgspec.json.Encoder().encode
 _done = msgspec.json.Decoder(Done)
