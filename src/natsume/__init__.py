@@ -17,6 +17,7 @@ from natsume.exceptions import (
     UnretryableError,
     UsageError,
 )
+from natsume.flows import Flow, chain, group, map  # noqa: A004 - natsume.map is what it is to people
 from natsume.given import HeldLocks, TaskInfo
 from natsume.lock_registry import LockedObjectType, register_locked_object_type
 from natsume.locks import (
@@ -53,6 +54,7 @@ __all__ = [
     "Event",
     "ExclusiveRWLock",
     "ExponentialBackoff",
+    "Flow",
     "HeldLocks",
     "IntervalSeconds",
     "LockedObjectType",
@@ -81,6 +83,9 @@ __all__ = [
     "UnretryableError",
     "UsageError",
     "Who",
+    "chain",
+    "group",
+    "map",
     "member",
     "on_loop",
     "provide",

@@ -34,6 +34,7 @@ class BaseTask:
     events: ClassVar[tuple[str, ...]] = ()
     events_from: ClassVar[str] = "now"
     unique: ClassVar[Unique | None] = None
+    takes_result: ClassVar[str | None] = None
     cancel: ClassVar[str] = "cooperative"
     cancel_by: ClassVar[str] = "operator"
     replay_by: ClassVar[str] = "operator"

@@ -24,6 +24,9 @@ class Scheduler(Protocol):
     ) -> str:
         """Take the task over, with the commit of a `session` where one is given; return its id."""
 
+    async def spawn(self, flow: Any) -> str:
+        """Take over a flow; the id of its last task, or of the parent of its tasks."""
+
 
 class Locker(Protocol):
     """Whatever takes locks for the task that runs here, and gives them back."""

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from natsume.control import TaskControl
 from natsume.core.claim import place_of
 from natsume.exceptions import UsageError
+from natsume.flows import Flow
 from natsume.model import limits
 from natsume.model.record import Child, Chunk, Group, When, child_id
 from natsume.model.task import Task
@@ -83,13 +84,49 @@ class Children:
         async with self._turn, self._whole_or_not():
             return await self._spawn(children, callback, on_failure, when)
 
+    async def spawn(self, flow: Flow) -> str:
+        """Take a flow: a join after each step that another follows; the id of its last task, or the parent's."""
+        async with self._turn, self._whole_or_not():
+            return await self._flow(flow)
+
+    async def _flow(self, flow: Flow) -> str:
+        first, opened = self._count, len(self.groups)
+        joins = [child_id(self._parent.id, f"join-{opened + number}") for number in range(len(flow.then))]
+        for member, task in enumerate(flow.first):
+            child = self._child(task, None, None)
+            await self._collect(replace(child, join=joins[0], member=member) if joins else child)
+        total, last = self._count - first, child_id(self._parent.id, first)
+        if not joins:
+            return self._parent.id if flow.is_group else last
+        if not total:  # there is nothing to wait for
+            return await self._flow(Flow(flow.then[:1], flow.then[1:], is_group=False))
+        self._bound_members(total)
+        for number, task in enumerate(flow.then):
+            link = self._link(task, after_group=flow.is_group and not number)
+            if number + 1 < len(joins):
+                link = replace(link, join=joins[number + 1], member=0)
+            self._add(Group(joins[number], total, first, link, chained=number > 0))
+            first, total, last = self._count - 1, 1, link.id
+        return last
+
+    def _link(self, task: object, *, after_group: bool) -> Child:
+        """A task that follows, and takes the result before it if its actor says so."""
+        takes = self._registry.of(task).takes_result
+        if takes is not None and after_group:
+            name = self._registry.of(task).name
+            raise UsageError(f"{name} takes the result of one task, and follows a group: ask for JoinResults instead")
+        return replace(self._child(task, None, None), takes=takes)
+
+    def _bound_members(self, total: int) -> None:
+        if total > limits.MEMBERS_MAX:
+            raise UsageError(f"{self._parent.actor}: a group of {total} is too large; {limits.MEMBERS_MAX} is the most")
+
     async def _spawn(self, children: Iterable[object], callback: object, on_failure: object | None, when: When) -> str:
         join, first = child_id(self._parent.id, f"join-{len(self.groups)}"), self._count
         for member, task in enumerate(children):
             await self._collect(replace(self._child(task, None, None), join=join, member=member))
         total = self._count - first
-        if total > limits.MEMBERS_MAX:
-            raise UsageError(f"{self._parent.actor}: a group of {total} is too large; {limits.MEMBERS_MAX} is the most")
+        self._bound_members(total)
         alarm = self._callback(on_failure, join, "failure") if on_failure is not None else None
         self._add(Group(join, total, first, self._callback(callback, join, "callback"), alarm, when))
         return join
@@ -101,11 +138,11 @@ class Children:
         A chunk that it wrote is named by no record, or written over under its number.
         """
         counts = self._count, self._size, self._groups_size, self.chunks
-        collected, length = self.collected, len(self.collected)
+        collected, length, groups = self.collected, len(self.collected), len(self.groups)
         try:
             yield
         except BaseException:
-            del collected[length:]
+            del collected[length:], self.groups[groups:]
             self.collected = collected
             self._count, self._size, self._groups_size, self.chunks = counts
             raise

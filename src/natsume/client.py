@@ -1,28 +1,26 @@
 """What services use: submit tasks and ask what became of them."""
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from natsume.cancelling import Cancelling
-from natsume.children import Children
 from natsume.core.claim import key_of
 from natsume.core.rights import Act, Who, who_is
-from natsume.enums import Priority, Size
 from natsume.exceptions import DuplicateTask, TaskFailed, UnknownTask
+from natsume.flows import Flow
+from natsume.grouping import Grouping
 from natsume.insist import insist
 from natsume.ledger import Ledger
 from natsume.model import limits
 from natsume.model.claim import Unique
 from natsume.model.record import Done, Place, When
 from natsume.model.status import Status
-from natsume.model.subject import Lane, is_id
+from natsume.model.subject import is_id
 from natsume.model.task import ENDED, State, Task
 from natsume.ports import Chunks, Claims, EventSink, Inquiries, Letters, Outgoing, Reading, Records
 from natsume.publishing import event_of
@@ -35,9 +33,6 @@ from natsume.unique import Uniqueness
 
 if TYPE_CHECKING:
     from natsume.outbox import AnySession
-
-_GROUP: Final = "natsume:Group"
-_GROUP_LANE: Final = Lane(Priority.NORMAL, Size.SMALL)
 
 
 class Client:
@@ -61,8 +56,7 @@ class Client:
     ) -> None:
         self._outgoing = outgoing
         self._inquiries = inquiries
-        self._records = records
-        self._chunks = chunks
+        self._grouping = Grouping(records, chunks, lambda: self.registry, now)
         self._load = registry
         self._loaded: Registry | None = None
         self._now = now
@@ -187,28 +181,11 @@ class Client:
 
         The group is there whole or not at all: it is one commit, of a parent that did nothing else.
         """
-        now = self._now()
-        parent = Task(os.urandom(16).hex(), _GROUP, _GROUP_LANE, b"{}", submitted_at=now, owner=owner, tenant=tenant)
-        nonce = os.urandom(6).hex()
-        group = Children(self.registry, parent, _never, partial(self._chunks.write, parent.id, nonce))
-        join = await group.spawn_with_callback(children, callback, on_failure=on_failure, when=when)
-        done = Done(
-            parent.id,
-            parent.actor,
-            State.COMPLETED,
-            nonce,
-            "client",
-            1,
-            now,
-            now,
-            children=tuple(group.collected),
-            chunks=group.chunks,
-            groups=tuple(group.groups),
-            owner=owner,
-            tenant=tenant,
-        )
-        await self._insist(lambda _: self._records.commit(done))
-        return join
+        return await self._grouping.spawn_with_callback(children, callback, on_failure, when, owner, tenant)
+
+    async def spawn(self, flow: Flow, *, owner: str | None = None, tenant: str | None = None) -> str:
+        """Submit a flow, whole or not at all; the id of its last task, or of a group the id of the tasks' parent."""
+        return await self._grouping.spawn(flow, owner, tenant)
 
     async def publish(
         self,
@@ -307,7 +284,3 @@ def _result(done: Done) -> Any:
         cause = f": {done.failure.type}: {done.failure.message}" if done.failure else ""
         raise TaskFailed(f"task {done.id} of {done.actor} ended {done.state}{cause}", done.state)
     return msgspec.json.decode(done.result)
-
-
-async def _never(_task: Task, _due: float | None) -> None:
-    """What submits a group's children at once: nothing, they follow from its commit."""

@@ -25,6 +25,7 @@ def declaration_flaws(cls: type[BaseTask]) -> Iterator[str]:
     yield from _flaws_of_limits(cls)
     yield from _flaws_of_rights(cls)
     yield from _flaws_of_events(cls)
+    yield from _flaws_of_taking(cls)
     cancel: object = declared(cls, "cancel")
     if isinstance(cancel, str) and cancel not in {"cooperative", "interrupt"}:
         yield f'{cls.__name__}.cancel is {cancel!r}: set it to "cooperative" or "interrupt"'
@@ -45,6 +46,18 @@ def _flaws_of_limits(cls: type[BaseTask]) -> Iterator[str]:
         number = isinstance(limit, int | float) and not isinstance(limit, bool)
         if limit is not None and not (number and 0 < limit <= most):  # type: ignore[operator]  # a number
             yield f"{cls.__name__}.{name} is {limit!r}: set it to a number above 0, or None"
+
+
+def _flaws_of_taking(cls: type[BaseTask]) -> Iterator[str]:
+    name: object = declared(cls, "takes_result")
+    if name is None:
+        return
+    if name not in field_names(cls):
+        yield f"{cls.__name__}.takes_result is {name!r}: set it to the name of one of its arguments"
+    elif inspect.signature(cls).parameters[str(name)].default is inspect.Parameter.empty:
+        yield f"{cls.__name__}.{name} takes a result, which is not known when the task is made: give it a default"
+    elif declared(cls, "unique") is not None:
+        yield f"{cls.__name__} is unique by what is known when it is submitted, and takes a result: drop one of the two"
 
 
 def rights_of(cls: type[BaseTask]) -> str | None:

@@ -69,6 +69,10 @@ class Outside:
         """Refuse it."""
         raise UsageError(f"{type(task).__name__} has no parent here: schedule it inside `with member(task):`")
 
+    async def spawn(self, flow: object) -> str:  # noqa: ARG002 - the protocol's
+        """Refuse it."""
+        raise UsageError("a flow has no parent here: schedule it inside `with member(task):`")
+
 
 class seated:  # noqa: N801 - read as a word: `with seated(seat_of):`
     """Binds the seats of a batch while it runs."""

@@ -16,6 +16,7 @@ from natsume.batching import Batching, batching_flaws, batching_of, plan_of
 from natsume.declarations import declaration_flaws, declared, rights_of
 from natsume.enums import Priority, Size
 from natsume.exceptions import UnknownActor, UsageError
+from natsume.flows import Flow
 from natsume.inject import Plan
 from natsume.model.claim import Unique
 from natsume.model.config import RetriesConfig
@@ -55,6 +56,7 @@ class Actor:
     memory_limit_mb: float | None = None
     retries: RetriesConfig | None = None
     batching: Batching | None = None
+    takes_result: str | None = None
 
 
 class Registry:
@@ -113,6 +115,8 @@ class Registry:
         """The actor of a task or of its class."""
         cls = task if isinstance(task, type) else type(task)
         actor = self._by_class.get(cls)
+        if isinstance(task, Flow):
+            raise UsageError("a flow is submitted whole: client.spawn(flow), or flow.schedule() inside execute()")
         if actor is None:
             raise UnknownActor(
                 f"{cls.__qualname__} has no entry point: add {cls.__name__} ="
@@ -158,6 +162,7 @@ def make_actor(name: str, cls: Any) -> Actor:
         memory_limit_mb=declared(cls, "memory_limit_mb"),
         synchronous=declared(cls, "batch_max") is None and is_synchronous(cls.execute),
         batching=batching_of(cls),
+        takes_result=declared(cls, "takes_result"),
     )
 
 

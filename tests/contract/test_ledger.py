@@ -178,6 +178,15 @@ async def test_members_stay_until_the_callback_of_their_join_goes(ledger, engine
     assert await ledger.prune(State.COMPLETED, 200.0, 9) == 1
 
 
+async def test_a_link_of_a_chain_stays_until_the_next_has_ended_whatever_its_id(ledger):
+    group = Group("j", 1, 0, Child("next", "g:A", "normal.small", Raw(b"{}")))
+    records = [done("p", groups=(group,)), done("link", join="j", member=0)]
+    await ledger.project(project(records), "b", 1)
+    assert await ledger.ended({"link"}) == set()
+    await ledger.project(project([done("next")]), "b", 2)
+    assert await ledger.ended({"link"}) == {"link"}
+
+
 async def test_a_join_that_never_fires_goes_with_the_failed(ledger, engine):
     group = Group("j", 2, 0, Child("c", "g:A", "normal.small", Raw(b"{}")))
     await ledger.project(project([done("p", groups=(group,), finished_at=50.0)]), "b", 1)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from natsume import chain
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.children import child_id
 from natsume.compose import conducting, working
@@ -114,6 +115,21 @@ async def test_a_late_holder_writes_nothing(package, tmp_path, monkeypatch):
                 left, fence = (await db.conn.execute(text("SELECT left_over, fence FROM stock"))).one()
                 late = await db.take("pen", fence - 1)
     assert (taken, left, late) == ([True, True], 2, False)
+
+
+async def test_photos_are_chained_and_mapped(package, tmp_path):
+    from photos.tasks import Count, Find, Publish, Report, Resize
+
+    registry = Registry.of_classes({f"photos:{cls.__name__}": cls for cls in (Count, Find, Publish, Report, Resize)})
+    with EmbeddedServer() as server:
+        settings = Settings(nats_url=server.url, data_dir=tmp_path, ack_wait_s=2.0, grace_s=2.0)
+        async with (
+            working(settings, registry),
+            conducting(settings),
+            connect(settings=settings, registry=registry) as client,
+        ):
+            assert await client.result(await client.spawn(chain(Find("cats"), Count()))) == 5
+            assert await client.result(await client.result(await client.submit(Publish("cats")))) == 1000
 
 
 async def test_the_votes_are_counted_once(package, tmp_path):

@@ -20,7 +20,8 @@ class JoinState(StrEnum):
 class Join(msgspec.Struct, frozen=True, omit_defaults=True):
     """A join as its bucket keeps it; bit `i` of a map stands for member `i`.
 
-    `parent` and `first` give the members' ids. Owner, tenant, root and trace go on to the callback.
+    `parent` and `first` give the members' ids. Owner, tenant, root and trace go on to the callback. The one member of a
+    `chained` join is the callback of another.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Join(msgspec.Struct, frozen=True, omit_defaults=True):
     tenant: str | None = None
     root: str | None = None
     trace: str | None = None
+    chained: bool = False
 
     @property
     def arrived_count(self) -> int:
@@ -68,11 +70,12 @@ class Join(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """A member of a join has ended."""
+    """A member of a join has ended; `result` is what it returned, encoded."""
 
     join: str
     member: int
     succeeded: bool
+    result: msgspec.Raw = msgspec.Raw(b"null")
 
 
 def arrive(join: Join, arrivals: Iterable[Arrival]) -> Join:

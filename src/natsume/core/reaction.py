@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from natsume.core.join import Arrival, Join, arrive, failure_is_due, is_due
+from natsume.model import limits
 from natsume.model.record import Child, Chunk, Done, Place
 from natsume.model.subject import parse_lane
 from natsume.model.task import State, Task
@@ -194,15 +195,17 @@ def _fold_one(join: Join, revision: int, arrivals: list[Arrival]) -> Generator[E
         assert after.on_failure is not None
         yield from _call(after, after.on_failure)
         told = replace(told, failure_told=True)
-    if is_due(after):
-        yield from _call(after, after.callback)
+    result = next((one.result for one in arrivals if one.succeeded), None)
+    # Without the result another record is on its way that has it: one that was counted, and not acknowledged.
+    if is_due(after) and (after.callback.takes is None or result is not None):
+        yield from _call(after, after.callback, result)
         told = replace(told, fired=True)
     return told == after or (yield UpdateJoin(told, revision)) is not None
 
 
-def _call(join: Join, callback: Child) -> Reaction:
+def _call(join: Join, callback: Child, result: msgspec.Raw | None = None) -> Reaction:
     # Another reactor may have sent it already: as resent it is looked up before it runs.
-    yield from _submit([callback_of(join, callback)], lambda: True)
+    yield from _submit([callback_of(join, callback, result)], lambda: True)
 
 
 def joins_of(done: Done) -> list[Join]:
@@ -221,6 +224,7 @@ def joins_of(done: Done) -> list[Join]:
             tenant=done.tenant,
             root=done.root or done.id,
             trace=done.trace,
+            chained=group.chained,
         )
         for group in done.groups
     ]
@@ -231,17 +235,25 @@ def tasks_of(done: Done, children: Iterable[Child]) -> list[Due]:
     return [Due(_task(child, done.id, done.root or done.id, done), child.at, child.place) for child in children]
 
 
-def callback_of(join: Join, child: Child) -> Due:
-    """A join's callback, or its failure callback, as a task that knows its join."""
+def callback_of(join: Join, child: Child, result: msgspec.Raw | None = None) -> Due:
+    """A join's callback, or its failure callback, as a task that knows its join, and has the result if it takes it."""
     task = _task(child, join.parent, join.root or join.parent, join)
+    if child.takes is not None and result is not None:
+        task = replace(task, body=_filled(task.body, child.takes, result))
     return Due(replace(task, after=join.id), child.at, child.place)
+
+
+def _filled(body: bytes, name: str, result: msgspec.Raw) -> bytes:
+    """Arguments with one that was not known before; too large ones are cut, and are refused where they are read."""
+    arguments = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    return msgspec.json.encode(arguments | {name: result})[: limits.ARGUMENTS_MAX + 1]
 
 
 def arrival_of(done: Done) -> Arrival | None:
     """The arrival at a join that a done record is, if its task was a member of one."""
     if done.join is None or done.member is None:
         return None
-    return Arrival(done.join, done.member, done.state is State.COMPLETED)
+    return Arrival(done.join, done.member, done.state is State.COMPLETED, done.result)
 
 
 def _task(child: Child, parent: str, root: str, origin: Done | Join) -> Task:

@@ -36,7 +36,8 @@ class Child(msgspec.Struct, frozen=True, omit_defaults=True):
     """A task to be submitted once its parent's done record stands; a unique one if its `place` is free.
 
     `tracked` where its actor wants it; the children of an owned parent are tracked in any case. `rights` says who
-    beside operators may cancel or replay it.
+    beside operators may cancel or replay it. `takes` names the argument that gets what the one member returned of
+    the join whose callback it is.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Child(msgspec.Struct, frozen=True, omit_defaults=True):
     place: Place | None = None
     tracked: bool = False
     rights: str | None = None
+    takes: str | None = None
 
 
 class When(StrEnum):
@@ -62,7 +64,8 @@ class When(StrEnum):
 class Group(msgspec.Struct, frozen=True, omit_defaults=True):
     """A join to be opened with its parent's commit: `total` members, numbered from 0.
 
-    The member's ids come from the parent's and the indices from `first` on, so that they need no list.
+    The member's ids come from the parent's and the indices from `first` on, so that they need no list. `chained` says
+    that its one member is the callback of another join.
     """
 
     join: str
@@ -71,6 +74,7 @@ class Group(msgspec.Struct, frozen=True, omit_defaults=True):
     callback: Child
     on_failure: Child | None = None
     when: When = When.ALL_SUCCEEDED
+    chained: bool = False
 
 
 class Letter(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -86,7 +86,9 @@ class Rebuilding:
             await self._commit(ends)
             self.counts.ended += len(ends)
         for join in joins:
-            missing = [member for member in range(join.total) if member not in known[join.id]]
+            # Who is not known of a chain has yet to come: as the callback of the join before, which counts anew.
+            numbers = range(0 if join.chained else join.total)
+            missing = [member for member in numbers if member not in known[join.id]]
             for at in range(0, len(missing), limits.RESTORE_PAGE):
                 page_of = missing[at : at + limits.RESTORE_PAGE]
                 await self._commit([restoring.unknown_member(join, member, self._now()) for member in page_of])

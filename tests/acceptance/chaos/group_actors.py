@@ -1,7 +1,7 @@
 """The actors of groups under faults: members of every kind, parents, callbacks; each run writes to the journal."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from natsume import BaseTask, CallbackSpawner, ExponentialBackoff, MutexLock
 from natsume.given import TaskInfo
@@ -67,6 +67,22 @@ class Alarm(BaseTask):
         return self.group
 
 
+@dataclass
+class Link(BaseTask):
+    """One of a chain; returns the numbers of all links up to it."""
+
+    number: int
+    seconds: float = 0.0
+    trail: list[int] = field(default_factory=list)
+    takes_result = "trail"
+
+    async def execute(self, info: TaskInfo) -> list[int]:
+        note("start", info, f"link {self.number}")
+        await asyncio.sleep(self.seconds)
+        note("end", info)
+        return [*self.trail, self.number]
+
+
 KINDS = {"plain": Member, "mutex": ExclusiveMember, "flaky": FlakyMember, "unserialisable": Member}
 
 
@@ -94,5 +110,5 @@ class Parent(BaseTask):
 
 ALL = {
     f"groups:{actor.__name__}": actor
-    for actor in (Member, ExclusiveMember, FlakyMember, UnserialisableMember, Callback, Alarm, Parent)
+    for actor in (Member, ExclusiveMember, FlakyMember, UnserialisableMember, Callback, Alarm, Parent, Link)
 }

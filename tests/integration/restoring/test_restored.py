@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from natsume import chain
 from natsume.compose import conducting, working
 from natsume.connecting import connect
 from natsume.enums import Size
@@ -75,9 +76,22 @@ async def test_what_was_to_be_kept_goes_on(natsume_broker, natsume_settings, ser
             ended = [queued, owned, alone, late, retried, again, *(child_id(group, member) for member in range(3))]
             await known(states, ended, {"COMPLETED"})
             assert (await states())[child_id(lossy, 1)] == "DROPPED"
-    assert RUNS["sum"] == RUNS["lossy"] == RUNS["alarm"] == RUNS["queued"] == RUNS["alone"] == RUNS["late"] == 1
+    assert RUNS["sum"] == RUNS["lossy"] == RUNS["alarm"] == RUNS["queued"] == RUNS["alone"] == 1
     for name in ("done", "dead", "one", "two", "four"):
         assert RUNS[name] == before[name]
+
+
+async def test_a_chain_goes_on_and_links_that_had_not_come_are_not_lost(
+    natsume_broker, natsume_settings, serve, states, wipe, engine, caplog
+):
+    async with serve() as client, conducting(natsume_settings, REGISTRY):
+        last = await client.spawn(chain(Plain("x1"), Plain("x2"), Plain("x3")), owner="ada")
+        await until(states, lambda found: "ENQUEUED" in found.values(), within_s=20)
+    wipe()
+    async with serve() as client, conducting(natsume_settings, REGISTRY), working(natsume_settings, REGISTRY):
+        assert await client.result(last, 30) == "x3"
+        assert "DROPPED" not in (await states()).values()
+    assert (RUNS["x1"], RUNS["x2"], RUNS["x3"]) == (1, 1, 1)
 
 
 async def test_conductors_that_stay_bring_it_back(

@@ -73,7 +73,11 @@ class SqlLedger:
         async with transaction(self._engine) as connection:
             ended = {row.id: row.join_id for row in await connection.execute(wanted)}
             # What the members of a join returned is read by its callback.
-            callbacks = {join: child_id(join, "callback") for join in ended.values() if join is not None}
+            named = {join for join in ended.values() if join is not None}
+            asked = select(joins.c.id, joins.c.callback).where(joins.c.id.in_(named))
+            callbacks = {join: child_id(join, "callback") for join in named}
+            if named:
+                callbacks |= {row.id: row.callback for row in await connection.execute(asked)}
             called = select(tasks.c.id).where(tasks.c.id.in_(callbacks.values()), _ENDED)
             over = set((await connection.execute(called)).scalars()) if callbacks else set()
         return {task for task, join in ended.items() if join is None or callbacks[join] in over}
