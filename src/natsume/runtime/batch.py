@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 from natsume.core import effects as do
@@ -35,7 +35,17 @@ Due = list[tuple[Run, do.Effect]]
 class Batch:
     """Members of one actor and key in one slot; each leaves as soon as it has its end."""
 
-    def __init__(self, performer: Performer, ports: Ports, intake: Intake, watch: Watch, runs: Sequence[Run]) -> None:
+    def __init__(
+        self,
+        performer: Performer,
+        ports: Ports,
+        intake: Intake,
+        watch: Watch,
+        count: Callable[[Run, Ended], None],
+        runs: Sequence[Run],
+    ) -> None:
+        """`count` is told what came of each try."""
+        self._count = count
         self._performer = performer
         self._ports = ports
         self._intake = intake
@@ -172,6 +182,7 @@ class Batch:
         others: list[tuple[Run, Effects]] = []
         for run, event in zip(runs, events, strict=True):
             run.check_leases(now)
+            self._count(run, event)
             effects = _step(run, event)
             if type(effects[0]) is do.Commit:
                 commits.append((run, effects[0]))

@@ -52,11 +52,15 @@ class Tally:
 
         async def counted(run: Run, reach: Reach) -> Ended:
             ended = await execution(run, reach)
-            if run.actor is not None and isinstance(ended, ev.Returned | ev.Raised | ev.Honoured):
-                self._count(run.actor, ended)
+            self.count(run, ended)
             return ended
 
         return counted
+
+    def count(self, run: Run, ended: Ended) -> None:
+        """Count a try of a task, by what came of it."""
+        if run.actor is not None and isinstance(ended, ev.Returned | ev.Raised | ev.Honoured):
+            self._count(run.actor, ended)
 
     def state(self, intake: Intake, watch: Watch, *, stopping: bool) -> WorkerState:
         """The worker as it is now."""

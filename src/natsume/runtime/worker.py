@@ -113,7 +113,7 @@ class Worker:
 
     def _start_batch(self, deliveries: list[Delivery]) -> None:
         runs = [self._run_of(delivery) for delivery in deliveries]
-        batch = Batch(self._performer, self._ports, self.intake, self.watch, runs)
+        batch = Batch(self._performer, self._ports, self.intake, self.watch, self._tally.count, runs)
         driver = self._loop.create_task(self._drive_batch(batch, runs))
         for run in runs:
             run.driver = driver

@@ -4,13 +4,14 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from uuid import UUID
 
-from natsume import BaseTask, ExponentialBackoff, MutexLock, NoRetry, Priority, RateLimiter, Snooze
+from natsume import BaseTask, ExponentialBackoff, MutexLock, NoRetry, Priority, RateLimiter, Snooze, member
 from natsume.control import Stop, TaskControl
 from natsume.exceptions import CancelHonoured, TaskRetryRequestedError, UnretryableError
 from natsume.given import TaskInfo
@@ -21,9 +22,17 @@ JOURNAL = "CHAOS_JOURNAL"
 
 def note(what: str, info: TaskInfo | None = None, text: str = "") -> None:
     """Append one line; a single write to an O_APPEND file is whole even beside other processes."""
-    line = [time.time(), os.getpid(), what, info.id if info else "", info.attempt if info else 0, text]
+    _append([[time.time(), os.getpid(), what, info.id if info else "", info.attempt if info else 0, text]])
+
+
+def note_all(what: str, infos: Sequence[TaskInfo]) -> None:
+    """Append a line of each task of a batch."""
+    _append([[time.time(), os.getpid(), what, info.id, info.attempt, ""] for info in infos])
+
+
+def _append(lines: Sequence[list[object]]) -> None:
     journal = os.open(os.environ[JOURNAL], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(journal, json.dumps(line).encode() + b"\n")
+    os.write(journal, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
     os.close(journal)
 
 
@@ -80,6 +89,39 @@ class Poison(BaseTask):
     async def execute(self, info: TaskInfo) -> None:
         note("start", info)
         os._exit(9)
+
+
+@dataclass
+class Batched(BaseTask):
+    """Notes of each task that a call ran it; of all its calls with a `poison`, none returns."""
+
+    number: int
+    seconds: float = 0.0
+    poison: bool = False
+    batch_max = 500
+    batch_wait_s = 0.2
+
+    @classmethod
+    async def execute_batch(cls, tasks: Sequence["Batched"]) -> None:
+        infos = [member(task).info for task in tasks]
+        note_all("start", infos)
+        if any(task.poison for task in tasks):
+            os._exit(9)
+        await asyncio.sleep(max(task.seconds for task in tasks))
+        note_all("end", infos)
+
+
+@dataclass
+class BatchedRaising(Batched):
+    """The same, but its poison is an exception."""
+
+    dlq_eligible = True
+
+    @classmethod
+    async def execute_batch(cls, tasks: Sequence["Batched"]) -> None:
+        note_all("start", [member(task).info for task in tasks])
+        if any(task.poison for task in tasks):
+            raise RuntimeError("poison")
 
 
 @dataclass
@@ -220,6 +262,8 @@ ALL = {
         Noop,
         UrgentNap,
         Poison,
+        Batched,
+        BatchedRaising,
         Blocker,
         EndlessBlocker,
         Sleeper,
