@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import uvloop
 
-from bench import finding, following, ledger, limiting, locking, measures, restoring, slots
+from bench import batching, finding, following, ledger, limiting, locking, measures, restoring, slots
 from natsume.adapters.nats.embedded import EmbeddedServer
 
 RUNS = 3
@@ -18,6 +18,9 @@ ROWS: dict[str, list[Row]] = {
         ("submit, of raw awaited", lambda m: m["one"] / m["raw_one"], ">= 0.8"),
     ],
     "draining": [("drain, of the raw loop", lambda m: m["drain"] / m["raw_drain"], ">= 0.5")],
+    "draining_batches": [
+        ("100,000 in batches of 500, of plain", lambda m: m["together"] / m["plain"], ">= 2"),
+    ],
     "idle_latency": [
         ("idle start p50, of raw p50", lambda m: m["p50_ms"] / m["raw_p50_ms"], "<= 2"),
         ("idle start p99, ms", lambda m: m["p99_ms"], "<= 5"),
@@ -96,7 +99,7 @@ def once(name: str) -> dict[str, float]:
     with EmbeddedServer() as server:
         if name == "starting":
             return measures.starting(server.url)
-        modules = (finding, following, ledger, limiting, locking, measures, restoring, slots)
+        modules = (batching, finding, following, ledger, limiting, locking, measures, restoring, slots)
         module = next(module for module in modules if hasattr(module, name))
         return uvloop.run(getattr(module, name)(server))
 

@@ -225,6 +225,14 @@ class TestChecking:
     def test_a_mark_without_an_outcome_waits_to_be_alone(self) -> None:
         assert self.look_up(started(1)) == (at.Isolating("me"), (do.Isolate(),))
 
+    def test_a_batch_that_left_its_mark_waits_to_be_alone_by_halves_and_no_crash_counts_yet(self) -> None:
+        crashed = History(started=Started("t", "app:Fit", 1, "other", NOW, "", 0, half="b-1"), started_seq=3)
+        assert self.look_up(crashed) == (at.Isolating("me", "b-1"), (do.Isolate(),))
+        phase, (mark,) = self.look_up(crashed, alone=True)
+        assert phase == at.Marking("me", crashes=1, alone=True)
+        assert isinstance(mark, do.Mark)
+        assert mark.expected == 3
+
     def test_alone_it_is_marked_with_one_crash_more(self) -> None:
         phase, (mark,) = self.look_up(started(2), alone=True)
         assert phase == at.Marking("me", crashes=3, alone=True)

@@ -43,7 +43,7 @@ KEYS = """
 | `natsume limits ls` | `lock actor vo limit window_seconds burst permits enabled source who at why`; `source` is `set` or `file`, with `--classes` also `class module:Name` |
 | `natsume strikes` | `actor arguments who why at waiters key` |
 | `natsume workers ls` | `id host pid size state slots busy in_hand runs failures started version`; `state` is `running`, `stopping` or `blocked` |
-| `natsume lanes` | `lane pending in_flight waiting_pulls redelivered oldest_s actors judgement sentence`; then a row `locks` where tasks wait for locks; the last row is `effects`, what waits for the conductor |
+| `natsume lanes` | `lane pending in_flight waiting_pulls redelivered oldest_s actors batches judgement sentence`; then a row `locks` where tasks wait for locks; the last row is `effects`, what waits for the conductor |
 | `natsume actors ls` | `actor lane class arguments retry dlq_eligible timeout_s struck`, the last `null` where no broker answers; with `--by`: `actor tasks wall_s wall_max_s cpu_s cpu_max_s memory_peak_mb`; `check` has `problem` |
 | `natsume doctor` | `severity subject sentence advice`; severities are `error warning note` |
 | `natsume restore` | `restored epoch by_another`, and where it did it itself `tasks joins ended dropped` |

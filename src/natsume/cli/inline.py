@@ -21,6 +21,7 @@ from natsume.depends import CallbackSpawner
 from natsume.exceptions import LeaseLost, NatsumeError, ResourceLimitExceeded
 from natsume.given import HeldLocks, TaskInfo
 from natsume.locks import BaseLimiter, BaseLock
+from natsume.member import Seat, seated
 from natsume.model.lock import Blocked, Holding, Want
 from natsume.model.record import Chunk, Done
 from natsume.model.task import State, Task
@@ -90,6 +91,10 @@ class Inline:
         self._children = Children(registry, self._message, self._submit, self._keep_chunk, lambda: self._control)
 
     @property
+    def _info(self) -> TaskInfo:
+        return TaskInfo(self._message.id, self._actor.name, 1, self._settings.worker)
+
+    @property
     def scheduled(self) -> int:
         """How many children the task has scheduled for its success."""
         return len(self._children.collected) + sum(len(chunk.children) for chunk in self._chunks)
@@ -157,9 +162,17 @@ class Inline:
                         return await self._in_thread(debugger, kwargs)
                     if debugger == "before":
                         breakpoint()  # `step` leads into execute()
-                    return await self._task.execute(**kwargs)
+                    return await (self._execute_batch if self._actor.batching else self._task.execute)(**kwargs)
         finally:
             self._run.running_since = None
+
+    async def _execute_batch(self, **kwargs: Any) -> None:
+        """Run a batching actor for this task alone; the exception that it names for it is raised."""
+        seat = Seat(self._info, self._children, self)
+        with seated(lambda _task: seat):
+            failed = await self._actor.cls.execute_batch([self._task], **kwargs)  # type: ignore[attr-defined]
+        for error in (failed or {}).values():
+            raise error
 
     async def _in_thread(self, debugger: str, kwargs: Mapping[str, Any]) -> Any:
         execute = self._task.execute
@@ -188,7 +201,7 @@ class Inline:
 
     def _given(self) -> dict[type, Any]:
         return {
-            TaskInfo: TaskInfo(self._message.id, self._actor.name, 1, self._settings.worker),
+            TaskInfo: self._info,
             HeldLocks: HeldLocks({lease.want.key: lease.token for lease in self._run.leases}),
             CallbackSpawner: CallbackSpawner(self._children),
             TaskControl: self._control,

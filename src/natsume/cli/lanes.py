@@ -1,6 +1,8 @@
 """`natsume lanes`: what waits, since when, and whether that is good."""
 
 import asyncio
+import math
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +10,7 @@ import typer
 from natsume.cli.session import new_app, session_of
 from natsume.cli.table import AsJson, show_rows
 from natsume.core.lanes import Judgement, Reading, judge, judge_effects, judge_waiters
+from natsume.registry import Registry
 from natsume.settings import Settings
 
 app = new_app()
@@ -24,7 +27,8 @@ def lanes(
     """Show what waits on each lane and for the conductor, and whether that is good.
 
     A backlog is bad on a realtime lane, bad on a normal one if it lasts, and bad on a background one
-    if it only grows. The counts by actor include what workers have in hand.
+    if it only grows. The counts by actor include what workers have in hand; `batches` says of each batching actor
+    how many calls its tasks make at the fewest.
     """
     show_rows(asyncio.run(_rows(session_of(context).settings, window_s)), as_json, "")
 
@@ -38,14 +42,17 @@ async def _rows(settings: Settings, window_s: float) -> list[dict[str, Any]]:
         effects = await read_effects(broker)
         counts = await count_by_actor(broker)
         locks = await broker.locks.standing()
-    rows = [_row(lane, reading, counts[lane], judge(lane, readings)) for lane, reading in readings.items()]
+    most = {actor.name: actor.batching.most for actor in Registry.load(settings.prefixes).actors if actor.batching}
+    rows = [_row(lane, reading, counts[lane], judge(lane, readings), most) for lane, reading in readings.items()]
     waiters = sum(lock.waiters for lock in locks)
     if waiters:
-        rows.append(_row("locks", Reading(waiters), {}, judge_waiters(locks)))
-    return [*rows, _row("effects", effects, {}, judge_effects(effects))]
+        rows.append(_row("locks", Reading(waiters), {}, judge_waiters(locks), {}))
+    return [*rows, _row("effects", effects, {}, judge_effects(effects), {})]
 
 
-def _row(lane: str, reading: Reading, actors: dict[str, int], judgement: Judgement) -> dict[str, Any]:
+def _row(
+    lane: str, reading: Reading, actors: dict[str, int], judgement: Judgement, most: Mapping[str, int]
+) -> dict[str, Any]:
     return {
         "lane": str(lane),
         "pending": reading.pending,
@@ -54,6 +61,7 @@ def _row(lane: str, reading: Reading, actors: dict[str, int], judgement: Judgeme
         "redelivered": reading.redelivered,
         "oldest_s": None if reading.oldest_s is None else round(reading.oldest_s, 3),
         "actors": actors,
+        "batches": {actor: math.ceil(count / most[actor]) for actor, count in actors.items() if actor in most},
         "judgement": judgement.word,
         "sentence": ": ".join(filter(None, (judgement.sentence, judgement.advice))),
     }

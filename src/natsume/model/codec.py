@@ -158,13 +158,19 @@ def _read_id(known: dict[str, object], _name: bytes, value: bytes) -> None:
 
 def _read_time(known: dict[str, object], name: bytes, value: bytes) -> None:
     try:
-        at = datetime.fromisoformat(value.decode("ascii"))
-        seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-        if not _TIME_FIRST <= seconds < _TIME_END:
-            raise ValueError
-        known[_TIMES[name]] = seconds
+        known[_TIMES[name]] = _seconds(value)
     except (ValueError, OverflowError):
         raise ValueError(f"{name.decode()} must be a time as RFC 3339 writes it") from None
+
+
+@lru_cache(maxsize=256)
+def _seconds(stamp: bytes) -> float:
+    """A Unix time; many tasks that were submitted together have the same."""
+    at = datetime.fromisoformat(stamp.decode("ascii"))
+    seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    if not _TIME_FIRST <= seconds < _TIME_END:
+        raise ValueError
+    return seconds
 
 
 def _read_count(known: dict[str, object], name: bytes, value: bytes) -> None:

@@ -42,8 +42,11 @@ class Gatherings:
         """Whether this one gathers with others."""
         return delivery.task.actor in self._actors
 
-    def add(self, delivery: Delivery, lane: int) -> None:
-        """Let it gather. What has waited elsewhere, for a lock or a place that is kept for it, waits no longer here."""
+    def add(self, delivery: Delivery, lane: int) -> bool:
+        """Let it gather; whether something is ripe now.
+
+        What has waited elsewhere, for a lock or a place that is kept for it, waits no longer here.
+        """
         actor = self._actors[delivery.task.actor]
         batching = actor.batching
         assert batching is not None
@@ -60,6 +63,7 @@ class Gatherings:
             self._ripen(gathering)
         elif gathering.timer is None:
             gathering.timer = self._loop.call_later(batching.wait_s, self._in_time, gathering)
+        return any(self.ripe)
 
     def pop(self, lane: int) -> list[Delivery]:
         """The members of the batch that starts now."""

@@ -93,6 +93,9 @@ class Intake:
         if not self._open:
             return
         self._fill()
+        self._ask_soon()
+
+    def _ask_soon(self) -> None:
         if not self._asking:
             self._asking = True
             self._loop.call_soon(self._ask)
@@ -201,7 +204,9 @@ class Intake:
         self._flowing[number] = True
         if delivery.grants is None or not self._wait(delivery):
             if self._gatherings.takes(delivery):
-                self._gatherings.add(delivery, number)
+                if not self._gatherings.add(delivery, number):
+                    self._ask_soon()
+                    return
             else:
                 self._buffers[number].append((delivery, self._loop.time()))
         self.room()

@@ -182,7 +182,8 @@ class Run:
 
     def check_leases(self, now: float) -> None:
         """Learn from the clock that a lease has ended: after a stop, nobody may have told yet."""
-        if any(lease.until <= now for lease in (*self.leases, *self.shared)):
+        held = self.leases or self.shared
+        if held and any(lease.until <= now for lease in (*self.leases, *self.shared)):
             self.lease_gone()
 
     def lease_gone(self) -> None:
