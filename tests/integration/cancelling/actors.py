@@ -53,6 +53,13 @@ class Patient(BaseTask):
 
 
 @dataclass
+class Fleeting(Patient):
+    """Is of no use once its worker is gone."""
+
+    drop_on_shutdown = True
+
+
+@dataclass
 class Deaf(BaseTask):
     """Does not ask."""
 
@@ -154,5 +161,18 @@ class Talking(BaseTask):
 
 ACTORS = {
     f"cancel:{actor.__name__}": actor
-    for actor in (Quick, Patient, Deaf, Parent, Interruptible, Failing, Sleepy, Locked, Family, Sleepers, Talking)
+    for actor in (
+        Quick,
+        Patient,
+        Fleeting,
+        Deaf,
+        Parent,
+        Interruptible,
+        Failing,
+        Sleepy,
+        Locked,
+        Family,
+        Sleepers,
+        Talking,
+    )
 }

@@ -78,6 +78,14 @@ async def test_one_is_readable_by_its_owner_its_tenant_and_operators(projected, 
     assert (status.state, status.owner, status.tenant) == (State.COMPLETED, "ada", "lhcb")
 
 
+async def test_a_token_is_there_before_anything_runs_and_is_not_to_be_guessed(natsume_client):
+    tokens = [await natsume_client.submit(Noop(1), owner="ada") for _ in range(20)]
+    assert [(await natsume_client.status(token, as_user="ada")).state for token in tokens] == [State.ENQUEUED] * 20
+    assert all(len(bytes.fromhex(token)) * 8 >= 128 for token in tokens)
+    bits = [int(token, 16) for token in tokens]
+    assert all((one ^ other).bit_count() > 20 for one in bits for other in bits if one is not other)
+
+
 async def test_unknown_and_forbidden_look_the_same(projected, natsume_client, natsume_broker):
     token = await projected(Noop(1), owner="ada", tenant="lhcb")
     running = await natsume_client.submit(Noop(2), owner="ada", delay=3600)
