@@ -68,11 +68,27 @@ class LimitsConfig(_Part, frozen=True):
     """Overrides of a task's limits: what it may take, and what its limiters and semaphores allow."""
 
     timeout_s: PositiveSeconds | None = None
-    cpu_limit_s: PositiveSeconds | None = None
-    memory_limit_mb: Megabytes | None = None
     rate: LimitConfig | None = None
     concurrency: LimitConfig | None = None
     semaphore: LimitConfig | None = None
+    cpu_limit_s: PositiveSeconds | None = None
+    memory_limit_mb: Megabytes | None = None
+
+
+class SizeConfig(_Part, frozen=True):
+    """What a try of any task of one size may take, where neither its class nor its own limits say anything."""
+
+    timeout_s: PositiveSeconds | None = None
+    cpu_limit_s: PositiveSeconds | None = None
+    memory_limit_mb: Megabytes | None = None
+
+
+class SizesConfig(_Part, frozen=True):
+    """What tasks may take, by their size."""
+
+    small: SizeConfig = SizeConfig()
+    medium: SizeConfig = SizeConfig()
+    large: SizeConfig = SizeConfig()
 
 
 class LimitSet(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -109,12 +125,13 @@ class TaskConfig(_Part, frozen=True):
 
 
 class TasksConfig(_Part, frozen=True, rename={"vo_overrides": "vo-overrides"}):
-    """The whole file: the VOs, what holds for all of them, and what one of them has otherwise."""
+    """The whole file: the VOs, what holds for all of them, what one of them has otherwise, and what sizes may take."""
 
     vos: tuple[Text, ...] = ()
     common: dict[str, TaskConfig] = {}
     vo_overrides: dict[str, dict[str, TaskConfig]] = {}
     limits: dict[str, LimitConfig] = {}
+    sizes: SizesConfig = SizesConfig()
 
     def for_task(self, name: str, vo: str | None = None) -> TaskConfig:
         """What holds for a task (`group:Name`) in a VO: its overrides over what is common."""

@@ -5,7 +5,8 @@ from typing import Final
 
 import msgspec
 
-from natsume.model.config import Applied, RetriesConfig, TaskConfig, TasksConfig, Unreadable
+from natsume.base_task import BaseTask
+from natsume.model.config import Applied, RetriesConfig, SizeConfig, SizesConfig, TaskConfig, TasksConfig, Unreadable
 from natsume.registry import Actor
 from natsume.retry_policies import ExponentialBackoff, RetryPolicyBase
 
@@ -23,7 +24,8 @@ class Overrides:
     def take(self, applied: Applied | Unreadable | None) -> None:
         """Let this configuration hold from the next start of a task on."""
         config = applied.config if isinstance(applied, Applied) else None
-        self._config = config if config is not None and (config.common or config.vo_overrides) else None
+        says = config is not None and (config.common or config.vo_overrides or config.sizes != SizesConfig())
+        self._config = config if says else None
         self._actors = {}
 
     def __call__(self, actor: Actor, tenant: str | None) -> Actor:
@@ -33,8 +35,18 @@ class Overrides:
         vo = tenant if tenant in self._config.vo_overrides else None
         known = self._actors.get((actor.name, vo))
         if known is None:
-            known = self._actors[actor.name, vo] = configured(actor, self._config.for_task(actor.name, vo))
+            known = self._actors[actor.name, vo] = configured(
+                sized(actor, self._config.sizes), self._config.for_task(actor.name, vo)
+            )
         return known
+
+
+def sized(actor: Actor, sizes: SizesConfig) -> Actor:
+    """An actor with what its size may take, where its class says nothing."""
+    config: SizeConfig = getattr(sizes, actor.lane.size.value)
+    silent = [name for name in LIMITS if getattr(actor, name) == getattr(BaseTask, name)]
+    given = {name: value for name in silent if (value := getattr(config, name)) is not None}
+    return replace(actor, **given) if given else actor
 
 
 def configured(actor: Actor, config: TaskConfig) -> Actor:

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -190,7 +191,7 @@ def _typed(kind: type, value: Any) -> Any:
 
 
 encode = msgspec.json.Encoder(enc_hook=_plain).encode
-_to_slot = msgspec.json.Decoder(ToSlot, dec_hook=_typed)
+to_slot: Final[Callable[[bytes], ToSlot]] = msgspec.json.Decoder(ToSlot, dec_hook=_typed).decode
 _from_slot = msgspec.json.Decoder(FromSlot, dec_hook=_typed)
 
 
@@ -200,12 +201,6 @@ def framed(frame: Any) -> bytes:
     if len(body) > limits.FRAME_MAX:
         raise Bad(f"a {type(frame).__name__} has {len(body)} bytes; a frame holds {limits.FRAME_MAX}")
     return LENGTH.pack(len(body)) + body
-
-
-def to_slot(body: bytes) -> ToSlot:
-    """What the worker says."""
-    found: ToSlot = _to_slot.decode(body)
-    return found
 
 
 def from_slot(body: bytes) -> FromSlot:

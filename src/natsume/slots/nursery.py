@@ -16,7 +16,9 @@ from natsume import telemetry
 from natsume.exceptions import NatsumeError, UsageError
 from natsume.registry import Registry
 from natsume.slots import template
+from natsume.slots.cgroups import Cgroup, Cgroups
 from natsume.slots.frames import LENGTH, Spec
+from natsume.slots.shortages import Shortages
 from natsume.slots.slot import Slot
 
 _log = logging.getLogger(__name__)
@@ -52,6 +54,9 @@ class Nursery:
         self._turn = asyncio.Lock()
         self._ready: asyncio.Future[None] | None = None
         self.slots: dict[int, Slot] = {}
+        self.shortages = Shortages()
+        self._cgroups = Cgroups.found()
+        _log.info("memory limits are kept by %s", "control groups" if self._cgroups else "rlimits and by looking")
 
     async def open(self) -> None:
         """Start the template; raises UsageError where the actors cannot be imported there."""
@@ -69,9 +74,8 @@ class Nursery:
                 await asyncio.sleep(_PAUSE_S)
         number = next(self._numbers)
         ours, theirs = socket.socketpair()
-        slot = self.slots[number] = Slot(
-            number, ours, partial(self._order, template.TERMINATE, number), partial(self._order, template.KILL, number)
-        )
+        terminate, kill = (partial(self._order, what, number) for what in (template.TERMINATE, template.KILL))
+        slot = self.slots[number] = Slot(number, ours, terminate, kill, self.shortages)
         with theirs:
             self._order(template.FORK, number, theirs)
         return slot
@@ -149,9 +153,20 @@ class Nursery:
             assert self._ready is not None
             self._ready.set_result(None)
         elif what == template.FORKED and number in self.slots:
-            self.slots[number].pid = pid
+            self.slots[number].forked(pid, self._cgroup(number, pid))
         elif what == template.ENDED and number in self.slots:
             self.slots.pop(number).ended(status, cpu_s, peak)
+
+    def _cgroup(self, number: int, pid: int) -> Cgroup | None:
+        if self._cgroups is None:
+            return None
+        try:
+            group = self._cgroups.of(number)
+        except OSError as error:
+            _log.warning("slot %d has no control group: %s", number, error)
+            return None
+        group.take(pid)
+        return group
 
     def _end(self) -> None:
         """The template is gone, or is to go; so are its slots."""

@@ -82,7 +82,7 @@ async def slots(settings: Settings, registry: Registry, size: Size, concurrency:
     """What runs the tasks of a medium or large worker, ready; all its processes end with the block."""
     nursery = Nursery(spec_of(registry, settings.prefixes))
     pool = Pool(nursery, settings, fresh=size is Size.LARGE)
-    watching = asyncio.create_task(watch(nursery.slots))
+    watching = asyncio.create_task(watch(nursery.slots, nursery.shortages))
     try:
         await nursery.open()
         if size is Size.MEDIUM:

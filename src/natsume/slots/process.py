@@ -82,22 +82,26 @@ class _Slot:
         frame = frames.to_slot(body)
         match frame:
             case frames.Start():
-                driver = asyncio.get_running_loop().create_task(self._drive(frame))
-                self._tasks.add(driver)
-                driver.add_done_callback(self._tasks.discard)
+                self._start(frame)
             case frames.Answer():
                 self._reaching.asking.answered(frame)
             case frames.Heed() if self._run is not None:
                 self._run.flag, self._run.stopping = frame.flag, frame.stopping
             case frames.Interrupt() if self._run is not None:
                 self._interrupted = True
-                self._run.interrupt(frame.cause)
+                # If it comes together with the start, that is to begin first.
+                asyncio.get_running_loop().call_soon(self._run.interrupt, frame.cause)
             case frames.Close():
                 self._closed.set()
 
-    async def _drive(self, start: frames.Start) -> None:
+    def _start(self, start: frames.Start) -> None:
         run = self._run = _run_of(start, self._actor(start))
         self._interrupted = False
+        run.driver = asyncio.get_running_loop().create_task(self._drive(run, start))
+        self._tasks.add(run.driver)
+        run.driver.add_done_callback(self._tasks.discard)
+
+    async def _drive(self, run: Run, start: frames.Start) -> None:
         assert run.actor is not None
         self._channel.send(frames.Begun(cpu_s()))
         self._resources.begin(run.actor.name, start.limits)
@@ -144,7 +148,6 @@ def _run_of(start: frames.Start, actor: Actor) -> Run:
     run = Run(Delivery(start.task, b"", 0), start.nonce)
     run.rules = Rules(actor.name, actor.lane, worker=start.worker)
     run.actor = actor
-    run.driver = asyncio.current_task()
     run.flag, run.stopping = start.flag, start.stopping
     nobody = Holding("", start.task.id, 0.0)
     run.leases = [Lease(Want(key, key), "", nobody, token, 0, math.inf) for key, token in start.tokens.items()]

@@ -5,7 +5,6 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
@@ -20,8 +19,11 @@ from natsume.runtime.reaching import Reach
 from natsume.runtime.run import Run
 from natsume.slots import frames
 from natsume.slots.answering import Answering
+from natsume.slots.cgroups import Cgroup
 from natsume.slots.channel import Channel
 from natsume.slots.deaths import Death, cause_of
+from natsume.slots.resources import MB, exceeded_memory
+from natsume.slots.shortages import Shortages
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class TemplateGone(NatsumeError):
 class Slot:
     """A process that runs one task at a time; it is signalled by way of the template, which knows whether it lives."""
 
-    def __init__(self, number: int, line: socket.socket, terminate: Signal, kill: Signal) -> None:
+    def __init__(self, number: int, line: socket.socket, terminate: Signal, kill: Signal, shortages: Shortages) -> None:
         self.number = number
         self.pid = 0
         self.tasks = 0
@@ -50,6 +52,7 @@ class Slot:
         self.peak_bytes = 0
         self.cpu_began: float | None = None
         self._terminate = terminate
+        self._shortages = shortages
         self._kill = kill
         self._channel = Channel(line, self._take, self._broken)
         self._run: Run | None = None
@@ -58,7 +61,13 @@ class Slot:
         self._timers: list[asyncio.TimerHandle] = []
         self._exceeded: ResourceLimitExceeded | None = None
         self._why: str | None = None
-        self._shortages = 0
+        self._cgroup: Cgroup | None = None
+        self.placed = asyncio.Event()
+
+    def forked(self, pid: int, cgroup: Cgroup | None) -> None:
+        """Learn that the process is there, and the group in which it is."""
+        self.pid, self._cgroup = pid, cgroup
+        self.placed.set()
 
     @property
     def busy(self) -> Run | None:
@@ -74,8 +83,9 @@ class Slot:
         assert actor is not None
         self._run, self._over, self._answering = run, loop.create_future(), Answering(run, reach, self._channel)
         self.tasks += 1
-        self.cpu_began, self.peak_bytes, self._shortages = None, 0, _shortages()
+        self.cpu_began, self.peak_bytes = None, 0
         self.limits = frames.Limits(actor.timeout_s, actor.cpu_limit_s, actor.memory_limit_mb)
+        await self._limit(actor.memory_limit_mb)
         self._channel.send(_start(run, actor, self.limits, reach))
         run.elsewhere, run.started_at, run.running_since = self, reach.now(), loop.time()
         began = time.monotonic()
@@ -97,6 +107,13 @@ class Slot:
         if over is not None:
             run.interrupted_by = None
         return over
+
+    async def _limit(self, limit_mb: float | None) -> None:
+        """Have the kernel keep a limit over all processes of the task, where there is a group for them."""
+        if limit_mb is not None:
+            await self.placed.wait()
+        if self._cgroup is not None:
+            self._cgroup.limit(None if limit_mb is None else int(limit_mb * MB))
 
     def heed(self) -> None:
         """Tell the task that it is to be cancelled, or that its worker stops."""
@@ -137,7 +154,13 @@ class Slot:
         self._channel.read()  # what it said before
         self._channel.close()
         self.gone.set()
+        self.placed.set()
         self.spoiled = True
+        killed_at = self._cgroup.peak_if_killed() if self._cgroup is not None else None
+        if killed_at is not None and self._run is not None and self.limits.memory_limit_mb is not None:
+            self._exceeded = exceeded_memory(self._run.delivery.task.actor, self.limits.memory_limit_mb, killed_at)
+        if self._cgroup is not None:
+            self._cgroup.remove()
         for timer in self._timers:
             timer.cancel()
         if self._over is None or self._over.done():
@@ -148,8 +171,7 @@ class Slot:
             self._over.set_result(None)
         else:
             used_s, peak = max(0.0, cpu_s - self.cpu_began), max(peak_bytes, self.peak_bytes)
-            short = _shortages() > self._shortages
-            self._over.set_result(Death(status, used_s, peak, short, self._exceeded, self._why))
+            self._over.set_result(Death(status, used_s, peak, self._shortages.lately(), self._exceeded, self._why))
 
     def _take(self, body: bytes) -> None:
         frame = frames.from_slot(body)
@@ -210,12 +232,3 @@ def _with_peak(ended: Ended, peak_bytes: int) -> Ended:
     if used is None or peak_bytes <= (used.memory_peak_bytes or 0):
         return ended
     return replace(ended, used=replace(used, memory_peak_bytes=peak_bytes))
-
-
-def _shortages() -> int:
-    """How often this machine's kernel has killed a process because memory ran out."""
-    try:
-        text = Path("/proc/vmstat").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)

@@ -8,6 +8,7 @@ from typing import Final
 import psutil
 
 from natsume.slots.resources import excess
+from natsume.slots.shortages import Shortages
 from natsume.slots.slot import Slot
 
 _log = logging.getLogger(__name__)
@@ -15,10 +16,11 @@ _log = logging.getLogger(__name__)
 _EVERY_S: Final = 0.25
 
 
-async def watch(slots: Mapping[int, Slot]) -> None:
-    """End each slot whose task exceeds a limit, until cancelled; costs nothing where none has a limit."""
+async def watch(slots: Mapping[int, Slot], shortages: Shortages) -> None:
+    """End each slot whose task exceeds a limit, until cancelled."""
     while True:
         await asyncio.sleep(_EVERY_S)
+        shortages.look()
         watched = [slot for slot in slots.values() if slot.busy and slot.limits.watched and slot.pid]
         if watched:
             seen = await asyncio.to_thread(_look, [slot.pid for slot in watched])

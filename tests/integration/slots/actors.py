@@ -5,13 +5,15 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from natsume import (
     BaseLock,
     BaseTask,
     CallbackSpawner,
+    Depends,
     ExponentialBackoff,
     HeldLocks,
     JoinResults,
@@ -59,6 +61,11 @@ class After(BaseTask):
         return [one.result async for one in results]
 
 
+async def opened() -> AsyncIterator[str]:
+    """A dependency that is entered and left."""
+    yield f"opened in {os.getpid()}"
+
+
 @dataclass
 class Parent(BaseTask):
     """Uses all that a task can ask for; its result is what it saw."""
@@ -70,7 +77,12 @@ class Parent(BaseTask):
         return [MutexLock(LockedObjectType.JOB, "slots")]
 
     async def execute(
-        self, info: TaskInfo, held: HeldLocks, control: TaskControl, spawner: CallbackSpawner
+        self,
+        info: TaskInfo,
+        held: HeldLocks,
+        control: TaskControl,
+        spawner: CallbackSpawner,
+        given: Annotated[str, Depends(opened)],
     ) -> dict[str, Any]:
         await control.progress(1, 2, "half")
         await control.comment("from a slot")
@@ -86,6 +98,7 @@ class Parent(BaseTask):
             "inner": token,
             "child": child,
             "now": now,
+            "given": given == f"opened in {os.getpid()}",
             "stop": control.should_cancel(),
         }
 
@@ -165,6 +178,44 @@ class Leaves(BaseTask):
 
 
 @dataclass
+class Synchronous(BaseTask):
+    """Runs in a thread of its slot; longer than it may, if `late`."""
+
+    late: bool = False
+    size = Size.MEDIUM
+    timeout_s = 0.3
+
+    def execute(self) -> int:
+        if self.late:
+            time.sleep(600)
+        return os.getpid()
+
+
+@dataclass
+class Sleeps(BaseTask):
+    """Takes no notice of anything, for long."""
+
+    file: str
+    size = Size.LARGE
+
+    async def execute(self) -> None:
+        with open(self.file, "w") as file:
+            file.write(str(os.getpid()))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(600)
+
+
+@dataclass
+class Greedy(BaseTask):
+    """Has more memory than its size may."""
+
+    size = Size.MEDIUM
+
+    async def execute(self) -> None:
+        bytearray(400_000_000)
+
+
+@dataclass
 class Waits(BaseTask):
     """Runs until it is cancelled, in a loop that lets nothing else run."""
 
@@ -190,5 +241,8 @@ ALL = {
         Stays,
         Leaves,
         Waits,
+        Synchronous,
+        Sleeps,
+        Greedy,
     )
 }

@@ -1,18 +1,40 @@
 """A task in a slot has all that a task has; what kills its process is its own failed attempt."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
+from natsume import BaseTask, Size
+from natsume.adapters.nats.broker import Broker
 from natsume.client import Client
-from natsume.exceptions import TaskFailed
+from natsume.compose import working
+from natsume.exceptions import TaskFailed, UsageError
+from natsume.model.config import Applied, SizeConfig, SizesConfig, TasksConfig
 from natsume.model.task import Reason, State
+from natsume.registry import Registry
+from natsume.settings import Settings
 from natsume.testing import until
 
-from .actors import Allocates, Kills, Leaves, Parent, Spins, Stays, Waits, Where, WhereLarge
+from .actors import (
+    ALL,
+    Allocates,
+    Greedy,
+    Kills,
+    Leaves,
+    Parent,
+    Sleeps,
+    Spins,
+    Stays,
+    Synchronous,
+    Waits,
+    Where,
+    WhereLarge,
+)
 
 
 async def test_a_medium_task_runs_in_a_warm_process_that_the_next_one_gets_too(
@@ -37,7 +59,7 @@ async def test_a_slot_gives_its_task_all_that_a_worker_gives(
     await natsume_start_worker(size="small")
     token = await natsume_client.submit(Parent(), track=True)
     seen = await natsume_client.result(token)
-    assert (seen["id"], seen["attempt"], seen["stop"]) == (token, 1, None)
+    assert (seen["id"], seen["attempt"], seen["stop"], seen["given"]) == (token, 1, None, True)
     assert seen["token"] > 0
     assert seen["inner"] > 0
     assert await natsume_client.result(seen["child"]) == 7
@@ -116,3 +138,51 @@ async def test_a_task_that_blocks_its_loop_hears_that_it_is_cancelled(
     status = await natsume_client.status(token)
     assert status.done is not None
     assert status.done.comment == "seen"
+
+
+async def test_a_synchronous_task_runs_in_a_slot_and_is_killed_when_its_time_is_over(
+    natsume_client: Client, natsume_start_worker: Any
+) -> None:
+    await natsume_start_worker(size="medium", concurrency=1)
+    first = await natsume_client.result(await natsume_client.submit(Synchronous()))
+    assert first != os.getpid()
+    done = await _end(natsume_client, Synchronous(late=True))
+    assert (done.failure.type, done.letter.reason) == ("ResourceLimitExceeded", Reason.TIME_LIMIT)
+    await until(lambda: not psutil.pid_exists(first))
+    assert await natsume_client.result(await natsume_client.submit(Synchronous())) != first
+
+
+async def test_what_outlasts_the_grace_period_of_its_worker_is_killed_and_runs_again(
+    natsume_client: Client, natsume_settings: Settings, tmp_path: Path
+) -> None:
+    settings = replace(natsume_settings, grace_s=0.2)
+    file = tmp_path / "pid"
+    async with working(settings, Registry.of_classes(ALL), Size.LARGE, 1):
+        token = await natsume_client.submit(Sleeps(str(file)), track=True)
+        await until(lambda: file.exists() and file.read_text())
+    assert not psutil.pid_exists(int(file.read_text()))
+    status = await natsume_client.status(token)
+    assert (status.done, status.failures) == (None, ())
+
+
+async def test_a_size_has_limits_for_those_that_say_nothing(
+    natsume_client: Client, natsume_broker: Broker, natsume_start_worker: Any
+) -> None:
+    config = TasksConfig(sizes=SizesConfig(medium=SizeConfig(memory_limit_mb=150)))
+    await natsume_broker.config.put(Applied(config, "ada", 0.0, ""), 0)
+    await natsume_start_worker(size="medium", concurrency=1)
+    done = await _end(natsume_client, Greedy())
+    assert (done.failure.type, done.letter.reason) == ("ResourceLimitExceeded", Reason.MEMORY_LIMIT)
+    assert "memory_limit_mb of 150 MB" in done.failure.message
+
+
+async def test_an_actor_that_no_other_process_can_import_is_refused(natsume_settings: Settings) -> None:
+    @dataclass
+    class Local(BaseTask):
+        size = Size.MEDIUM
+
+        async def execute(self) -> None: ...
+
+    with pytest.raises(UsageError, match="move it to the top of its module"):
+        async with working(natsume_settings, Registry.of_classes({"slots:Local": Local}), Size.MEDIUM, 1):
+            pass
