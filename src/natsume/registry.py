@@ -136,7 +136,7 @@ def make_actor(name: str, cls: Any) -> Actor:
         raise UsageError(f"{name!r} is no actor's name: it is `group:Name`, without spaces or further colons")
     if not (isinstance(cls, type) and issubclass(cls, BaseTask)):
         raise UsageError(f"{name}: {cls!r} is not a subclass of BaseTask")
-    flaw = next(chain(_flaws(cls), declaration_flaws(cls), batching_flaws(cls)), None)
+    flaw = next(chain(batching_flaws(cls), _flaws(cls), declaration_flaws(cls)), None)
     if flaw is not None:
         raise UsageError(f"{name}: {flaw}")
     return Actor(

@@ -117,6 +117,25 @@ async def test_a_late_holder_writes_nothing(package, tmp_path, monkeypatch):
     assert (taken, left, late) == ([True, True], 2, False)
 
 
+async def test_documents_are_indexed_together(package, tmp_path):
+    from index.tasks import INDEX, Announce, IndexDocument
+
+    registry = Registry.of_classes({"index:IndexDocument": IndexDocument, "index:Announce": Announce})
+    with EmbeddedServer() as server:
+        settings = Settings(nats_url=server.url, data_dir=tmp_path, ack_wait_s=2.0, grace_s=2.0)
+        async with (
+            working(settings, registry),
+            conducting(settings, registry),
+            connect(settings=settings, registry=registry) as client,
+        ):
+            documents = [IndexDocument(f"page-{number}", "text" * (number != 3)) for number in range(5)]
+            *tokens, _ = await client.submit_many([documents[number] for number in (0, 1, 2, 4, 3)])
+            for number, token in zip((0, 1, 2, 4), tokens, strict=True):
+                assert await client.result(token) is None
+                assert await client.result(child_id(token, 0)) == f"page-{number} can be found"
+    assert sorted(INDEX) == ["page-0", "page-1", "page-2", "page-4"]
+
+
 async def test_photos_are_chained_and_mapped(package, tmp_path):
     from photos.tasks import Count, Find, Publish, Report, Resize
 

@@ -10,7 +10,7 @@ from natsume.model.subject import Lane
 from natsume.model.task import Fault, Task
 
 
-class Delivery(msgspec.Struct):
+class Delivery(msgspec.Struct, gc=False):
     """A task in a worker's hands; `sequence` is its place in TASKS, `delivered` the server's count.
 
     `token` is how the broker wants it acknowledged; a redelivery of the same message renews it. `grants` are its

@@ -60,7 +60,7 @@ class Interrupt(msgspec.Struct, frozen=True):
     """Stop the running actor. Reports nothing: what runs reports when it has ended."""
 
 
-class Commit(msgspec.Struct, frozen=True):
+class Commit(msgspec.Struct, frozen=True, gc=False):
     """Write the done record, if there is none. Reports Written."""
 
     record: Done

@@ -10,7 +10,7 @@ from natsume.model.task import Fault, Reason
 from natsume.model.told import Flag, Progress
 
 
-class Opened(msgspec.Struct, frozen=True):
+class Opened(msgspec.Struct, frozen=True, gc=False):
     """A slot is free for it; `fault` says why it cannot be run, `suspect` that it may have run.
 
     `not_before` is when a tick with jitter may start, `struck` the strike that it must wait for,
@@ -107,7 +107,7 @@ class Honoured(msgspec.Struct, frozen=True):
     used: Used | None = None
 
 
-class Returned(msgspec.Struct, frozen=True):
+class Returned(msgspec.Struct, frozen=True, gc=False):
     """The actor returned; `result` is encoded."""
 
     started_at: float

@@ -63,7 +63,7 @@ class Marking(msgspec.Struct, frozen=True):
     alone: bool = False
 
 
-class Running(msgspec.Struct, frozen=True):
+class Running(msgspec.Struct, frozen=True, gc=False):
     """The actor runs; `mark` is the sequence of the recorded start, 0 without one."""
 
     nonce: str
@@ -82,7 +82,7 @@ class SetAside(msgspec.Struct, frozen=True):
     """In hand until its places under rate limiters come; then it is opened anew."""
 
 
-class Committing(msgspec.Struct, frozen=True):
+class Committing(msgspec.Struct, frozen=True, gc=False):
     """The done record is being written; `run` is how it ran, None if it did not."""
 
     record: Done

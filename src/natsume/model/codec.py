@@ -51,7 +51,7 @@ _labels = msgspec.json.Decoder(dict[str, str])
 _grants = msgspec.json.Decoder(dict[str, float])
 
 
-class Envelope(msgspec.Struct, frozen=True):
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """A message of TASKS, decoded as far as it goes: the task, what ails it, and how it came."""
 
     task: Task

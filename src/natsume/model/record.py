@@ -17,7 +17,7 @@ class Failure(msgspec.Struct, frozen=True):
     traceback: str = ""
 
 
-class Used(msgspec.Struct, frozen=True, omit_defaults=True):
+class Used(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a try of a task took: seconds on the clock, of processors, and bytes of memory at its peak, where known."""
 
     wall_s: float
@@ -89,7 +89,7 @@ class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
     headers: str = ""
 
 
-class Done(msgspec.Struct, frozen=True, omit_defaults=True):
+class Done(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The commit of a task: of these there is at most one per id.
 
     `nonce` tells the run that wrote it; `result` is the encoded return value; `discarded` marks a

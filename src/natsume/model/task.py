@@ -7,7 +7,7 @@ import msgspec
 from natsume.model.subject import Lane
 
 
-class Task(msgspec.Struct, frozen=True, omit_defaults=True):
+class Task(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One unit of work; `body` is the JSON object of its arguments by name, times are Unix seconds.
 
     `join` and `member` say where its end counts, `after` of which join it is the callback. `claim` is
