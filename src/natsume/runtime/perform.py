@@ -10,10 +10,9 @@ from natsume.core import effects as do
 from natsume.core import events as ev
 from natsume.core import gcra
 from natsume.core.attempt import step
-from natsume.core.phases import Locking, Running
+from natsume.core.phases import Running
 from natsume.exceptions import BrokerError
 from natsume.model import limits
-from natsume.model.lock import Blocked, Holding, Want
 from natsume.model.told import Flag
 from natsume.registry import Registry
 from natsume.runtime.flagging import Flagging
@@ -23,6 +22,7 @@ from natsume.runtime.lookups import Lookups
 from natsume.runtime.opening import Opening
 from natsume.runtime.reaching import Execution, Reaching
 from natsume.runtime.run import Run
+from natsume.runtime.taking import Taking
 from natsume.runtime.ticking import Ticking
 from natsume.runtime.watch import Watch
 from natsume.runtime.worker_ports import Ports
@@ -68,15 +68,15 @@ class Performer:
             ports.struck,
         )
         self._intake = intake
-        self._watch = watch
         self._lookups = Lookups(ports.records)
         self._execution = execution
         self.reaching = Reaching(ports, registry, watch)
+        self._locks = Taking(ports, watch)
         self._limiting = Limiting(ports.limiters, ports.now, lambda: intake.set_aside < limits.HELD_MAX)
         self._ticking = Ticking(ports.ticks, ports.now)
         self._notes: set[asyncio.Task[None]] = set()
         self._carry: dict[type, Carry] = {
-            do.TakeLocks: self._take_locks,
+            do.TakeLocks: self._locks.take,
             do.LookUp: self._look_up,
             do.Ask: self._ask,
             do.Isolate: self._isolate,
@@ -90,7 +90,7 @@ class Performer:
             do.Arm: self._arm,
             do.Park: self._park,
             do.Forward: self._forward,
-            do.ReleaseLocks: self._release_locks,
+            do.ReleaseLocks: self._locks.release,
             do.Acknowledge: self._acknowledge,
             do.GiveBack: self._give_back,
         }
@@ -156,37 +156,10 @@ class Performer:
                 if isinstance(run.phase, Running):
                     await self._follow(run, ev.Interrupted(run.started_at, self._ports.now()))
                 else:
-                    await self._release_locks(run, do.ReleaseLocks())
+                    await self._locks.release(run, do.ReleaseLocks())
                     await self._give_back(run, do.GiveBack())
         except (BrokerError, TimeoutError) as error:
             _log.info("task %s is left to the broker: %s", run.delivery.task.id, error)
-
-    async def _take_locks(self, run: Run, _: do.TakeLocks) -> ev.Event:
-        if isinstance(run.phase, Locking) and run.phase.suspect:
-            await self._ports.boots.settled()
-        refused: Blocked | None = None
-        for want in run.wants:
-            if refused is None:
-                refused = await self._take(run, want)
-            elif run.delivery.task.waits:
-                # What has waited may have a later lock reserved. It must not hold that while it lacks an earlier
-                # one, not for a moment: tasks would refuse each other for ever.
-                await self._ports.leases.wake(want.key, given_up_by=run.delivery.task.id)
-        if refused is None:
-            return _LOCKED
-        await self._release_locks(run, do.ReleaseLocks())
-        return ev.LockRefused(self._ports.now(), refused)
-
-    async def _take(self, run: Run, want: Want) -> Blocked | None:
-        task = run.delivery.task
-        since = task.waiting_since if task.waiting_since is not None else self._ports.now()
-        holding = Holding(run.nonce, task.id, since, worker=run.rules.worker, owner=task.owner)
-        lease = await self._ports.leases.acquire(want, holding, waited=task.waits > 0)
-        if isinstance(lease, Blocked):
-            return lease
-        run.leases.append(lease)
-        self._watch.add_lease(lease, run)
-        return None
 
     async def _look_up(self, run: Run, _: do.LookUp) -> ev.Event:
         task = run.delivery.task
@@ -267,12 +240,6 @@ class Performer:
     async def _forward(self, _run: Run, effect: do.Forward) -> ev.Event:
         await self._ports.outgoing.submit(effect.task, resent=True)
         return _WRITTEN
-
-    async def _release_locks(self, run: Run, _: do.ReleaseLocks) -> None:
-        while run.leases:
-            lease = run.leases.pop()
-            self._watch.drop_lease(lease)
-            await self._ports.leases.release(lease)
 
     async def _acknowledge(self, run: Run, _: do.Acknowledge) -> None:
         self._ports.deliveries.acknowledge(run.delivery)

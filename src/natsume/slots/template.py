@@ -63,6 +63,7 @@ class Template:
                 self._reap()
             if self._control in ready and not self._obey():
                 break
+        signal.set_wakeup_fd(-1)
         for pid in self._slots:
             _kill_group(pid, signal.SIGKILL)
         _kill_children(set())
