@@ -68,6 +68,17 @@ class LockInstallation(Installation):
             written[key].append((token, task))
         return dict(written)
 
+    def bank_is_open(self) -> bool:
+        """Whether somebody can write to the database soon."""
+        bank = sqlite3.connect(self._bank, timeout=0.5, isolation_level=None)
+        try:
+            bank.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            bank.close()
+        return True
+
     def start_worker(self, concurrency: int = 10, ahead_s: float = 0.0, **environment: str) -> WorkerProcess:
         """Start one whose wall clock is this far ahead."""
         worker = super().start_worker(concurrency, CHAOS_AHEAD_S=str(ahead_s), **environment)

@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -30,8 +31,11 @@ from .proxy import Proxy
 KINDS = ("mutex", "mutex", "writer", "reader", "reader", "permit")
 ALONE = ("mutex", "writer")
 ACTORS = (*[Teller] * 7, InsideTeller, InsideTeller, BlockingTeller)
+LONG_S = 0.5
 AT_ONCE = 30
 CLOCKS_S = 900.0
+
+Fits = Callable[[Teller], bool]
 
 
 class Storm:
@@ -72,8 +76,8 @@ class Storm:
         """Submit tasks as long as anything breaks, so that some are always waiting."""
         while self.raging:
             await until(self._waiting, lambda count: count < AT_ONCE or not self.raging, within_s=120.0)
-            seconds = self.rng.choice((0.01, 0.05, 0.5, 1.5))
-            kind, key, deaf = self.rng.choice(KINDS), self.rng.choice("xy"), self.rng.random() < 0.5
+            seconds = self.rng.choice((0.01, 0.05, LONG_S, 3 * LONG_S))
+            kind, key, deaf = self.rng.choice(KINDS), self.rng.choice("xy"), self.rng.random() < 0.7
             await self._submit(self.rng.choice(ACTORS)(len(self.asked), seconds, kind, key, deaf=deaf))
 
     def _waiting(self) -> int:
@@ -91,24 +95,28 @@ class Storm:
     # what breaks
 
     async def _stop(self) -> None:
-        worker = await self._with_holder(ALONE)
-        await worker.freeze()
+        while True:
+            worker = await self._with(becomes_zombie)
+            await worker.freeze()
+            if self._locks.bank_is_open():
+                break
+            worker.send(signal.SIGCONT)  # stopped inside a transaction it keeps all others from the whole file
         await self._strike("a stop", worker)
         worker.send(signal.SIGCONT)
 
     async def _kill(self) -> None:
-        await self._die("a holder's death", ALONE)
+        await self._die("a holder's death", lambda task: task.kind in ALONE)
 
     async def _kill_reader(self) -> None:
-        await self._die("a reader's death", ("reader",))
+        await self._die("a reader's death", lambda task: task.kind == "reader")
 
-    async def _die(self, what: str, kinds: tuple[str, ...]) -> None:
-        worker = await self._with_holder(kinds)
+    async def _die(self, what: str, fits: Fits) -> None:
+        worker = await self._with(fits)
         await worker.kill()
         await self._strike(what, worker)
 
     async def _cut(self) -> None:
-        worker = await self._with_holder(ALONE, only="far")
+        worker = await self._with(becomes_zombie, only="far")
         self._network.cut()
         await self._strike("a cut", worker)
         self._network.mend()
@@ -125,17 +133,23 @@ class Storm:
             await self._submit(Teller(len(self.asked), 0.01, ALONE[holder.kind != "mutex"], holder.key))
         await until(lambda: went_on(self._locks, self.asked, fault), lambda waits: None not in waits, within_s=60.0)
 
-    async def _with_holder(self, kinds: tuple[str, ...], only: str = "") -> WorkerProcess:
-        """A worker in which a task holds such a lock now."""
+    async def _with(self, fits: Fits, only: str = "") -> WorkerProcess:
+        """A worker in which such a task holds its lock now."""
 
         def look() -> list[WorkerProcess]:
-            return [one for place, one in self._places.items() if only in (place, "") and self._holds(one, kinds)]
+            return [one for place, one in self._places.items() if only in (place, "") and self._runs(one, fits)]
 
         return self.rng.choice(await until(look, within_s=60.0))
 
-    def _holds(self, worker: WorkerProcess, kinds: tuple[str, ...]) -> bool:
+    def _runs(self, worker: WorkerProcess, fits: Fits) -> bool:
         running = self._locks.journal.running(worker.pid)
-        return worker.alive and any(self.asked[task].task.kind in kinds for task in running)
+        return worker.alive and any(fits(self.asked[task].task) for task in running)
+
+
+def becomes_zombie(task: Teller) -> bool:
+    """Whether it is about to write, alone, whatever it is told meanwhile."""
+    heedless = isinstance(task, BlockingTeller) or (type(task) is Teller and task.deaf)
+    return heedless and task.kind in ALONE and task.seconds >= LONG_S
 
 
 async def storm(locks: LockInstallation, each: int, seed: int) -> Report:
