@@ -22,6 +22,8 @@ from natsume import (
     Size,
     TaskControl,
     TaskInfo,
+    chain,
+    on_loop,
 )
 from natsume.exceptions import CancelHonoured
 
@@ -143,6 +145,16 @@ class Spins(BaseTask):
 
 
 @dataclass
+class Threaded(BaseTask):
+    """Synchronous: schedules children through the loop of its slot."""
+
+    size = Size.MEDIUM
+
+    def execute(self) -> str:
+        return on_loop(chain(Noted(7), Noted(8)).schedule)
+
+
+@dataclass
 class Stays(BaseTask):
     """Ignores every wish that it end."""
 
@@ -239,6 +251,7 @@ ALL = {
         Allocates,
         Spins,
         Stays,
+        Threaded,
         Leaves,
         Waits,
         Synchronous,

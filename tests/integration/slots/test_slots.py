@@ -31,6 +31,7 @@ from .actors import (
     Spins,
     Stays,
     Synchronous,
+    Threaded,
     Waits,
     Where,
     WhereLarge,
@@ -114,6 +115,15 @@ async def test_what_does_not_end_is_killed(natsume_client: Client, natsume_start
     done = await _end(natsume_client, Stays())
     assert (done.failure.type, done.letter.reason) == ("ResourceLimitExceeded", Reason.TIME_LIMIT)
     assert "timeout_s of 0.3 s" in done.failure.message
+
+
+async def test_a_thread_in_a_slot_reaches_its_loop(
+    natsume_client: Client, natsume_start_worker: Any, natsume_conductor: None
+) -> None:
+    await natsume_start_worker(size="medium", concurrency=1)
+    await natsume_start_worker(size="small")
+    last = await natsume_client.result(await natsume_client.submit(Threaded()))
+    assert await natsume_client.result(last) == 8
 
 
 async def test_processes_that_a_task_leaves_fail_it_and_are_killed(
