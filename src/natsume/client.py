@@ -5,23 +5,21 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
 from msgspec.structs import replace
 
 from natsume.cancelling import Cancelling
 from natsume.core.claim import key_of
 from natsume.core.rights import Act, Who, who_is
-from natsume.exceptions import DuplicateTask, TaskFailed, UnknownTask
+from natsume.exceptions import UnknownTask
 from natsume.flows import Flow
 from natsume.grouping import Grouping
 from natsume.insist import insist
 from natsume.ledger import Ledger
-from natsume.model import limits
 from natsume.model.claim import Unique
-from natsume.model.record import Done, Place, When
+from natsume.model.record import Place, When
 from natsume.model.status import Status
-from natsume.model.subject import is_id
-from natsume.model.task import ENDED, State, Task
+from natsume.model.task import ENDED, Task
+from natsume.outcomes import checked_token, result_of, told_of_duplicate
 from natsume.ports import Chunks, Claims, EventSink, Inquiries, Letters, Outgoing, Reading, Records
 from natsume.publishing import event_of
 from natsume.registry import Registry
@@ -129,7 +127,7 @@ class Client:
             place = Place(key_of(message, unique), unique.period_s)
             message, holder = await self._uniqueness.claim(message, due, place, now, repeated=unique.by == "id")
             if holder is not None:
-                return _duplicate(actor.name, holder, on_duplicate)
+                return told_of_duplicate(actor.name, holder, on_duplicate)
         elif tracked:
             message = replace(message, tracked=True)
         # An id of the caller's own may have been submitted before: it is looked up before it runs.
@@ -139,9 +137,9 @@ class Client:
     async def _send(self, message: Task, due: float | None, now: float, *, resent: bool) -> None:
         await write_submitted(self._outgoing, [message], now, due)
         if due is None:
-            await self._insist(lambda again: self._outgoing.submit(message, resent=again or resent))
+            await insist(lambda again: self._outgoing.submit(message, resent=again or resent))
         else:
-            await self._insist(lambda _: self._outgoing.arm(message, due))
+            await insist(lambda _: self._outgoing.arm(message, due))
 
     async def submit_many(
         self,
@@ -164,7 +162,7 @@ class Client:
             wanted = [bool(track or owner or actor_of(task).dlq_eligible) for task in tasks]
             messages = [replace(one, tracked=tracked) for one, tracked in zip(messages, wanted, strict=True)]
             await write_submitted(self._outgoing, messages, now)
-        await self._insist(lambda again: self._outgoing.submit_many(messages, resent=again))
+        await insist(lambda again: self._outgoing.submit_many(messages, resent=again))
         return [task.id for task in messages]
 
     async def spawn_with_callback(
@@ -201,7 +199,7 @@ class Client:
         The broker has stored it when this returns; raises UsageError before anything is sent.
         """
         message = event_of(event, data, id, source, self._now())
-        await self._insist(lambda again: self._events.publish(message, resent=again))
+        await insist(lambda again: self._events.publish(message, resent=again))
         return message.id
 
     async def schedule(
@@ -255,32 +253,10 @@ class Client:
         For `as_user` as `status` does: UnknownTask at once where there is no task that they may see.
         """
         if as_user is not None:
-            return _result(await self.ledger.end(token, timeout, as_user=as_user))
+            return result_of(await self.ledger.end(token, timeout, as_user=as_user))
         try:
             async with asyncio.timeout(timeout):
-                done = await self._inquiries.ended(_token(token))
+                done = await self._inquiries.ended(checked_token(token))
         except TimeoutError:
             raise TimeoutError(f"task {token} has not ended within {timeout:g} s") from None
-        return _result(done)
-
-    _insist = staticmethod(insist)
-
-
-def _token(token: str) -> str:
-    if not is_id(token) or len(token) > limits.ID_MAX:
-        raise UnknownTask(f"{token!r} is no task's id")
-    return token
-
-
-def _duplicate(actor: str, holder: str, on_duplicate: str) -> str:
-    if on_duplicate == "raise":
-        raise DuplicateTask(f"{actor} is unique, and task {holder} holds its place", holder)
-    return holder
-
-
-def _result(done: Done) -> Any:
-    if done.state is not State.COMPLETED:
-        assert done.state in ENDED
-        cause = f": {done.failure.type}: {done.failure.message}" if done.failure else ""
-        raise TaskFailed(f"task {done.id} of {done.actor} ended {done.state}{cause}", done.state)
-    return msgspec.json.decode(done.result)
+        return result_of(done)

@@ -16,8 +16,9 @@ import pytest
 from natsume import BaseTask, Size
 from natsume.adapters.nats.services import WireServices
 from natsume.exceptions import TaskFailed
+from natsume.member import member
 from natsume.model import limits
-from natsume.testing import until
+from natsume.testing import task_done, until
 
 NATSUME = Path(sys.executable).with_name("natsume")
 GO: list[asyncio.Event] = []
@@ -54,6 +55,17 @@ class Blocks(BaseTask):
         return json.loads(listed(self.url))
 
 
+@dataclass
+class Together(BaseTask):
+    number: int
+    batch_max = 4
+    batch_wait_s = 0.05
+
+    @classmethod
+    async def execute_batch(cls, tasks) -> dict[str, Exception]:
+        return {member(one).id: ValueError("odd") for one in tasks if one.number % 2}
+
+
 class Heavy(BaseTask):
     size = Size.LARGE
 
@@ -62,7 +74,7 @@ class Heavy(BaseTask):
 
 @pytest.fixture
 def natsume_registry():
-    return {f"shop:{cls.__name__}": cls for cls in (Waits, Quick, Blocks, Heavy)}
+    return {f"shop:{cls.__name__}": cls for cls in (Waits, Quick, Blocks, Together, Heavy)}
 
 
 def listed(url: str) -> str:
@@ -142,6 +154,13 @@ async def test_workers_are_listed_with_what_they_have_in_hand(natsume_client, na
         "failures": 1,
         "version": "0.1.0",
     }
+
+
+async def test_members_of_a_batch_are_counted_one_by_one(natsume_client, natsume_worker):
+    for token in await natsume_client.submit_many([Together(number) for number in range(8)]):
+        await task_done(natsume_client, token)
+    (work,) = await until(lambda: natsume_worker.state().actors)
+    assert (work.runs, work.failures, work.last_error) == (8, 4, "ValueError: odd")
 
 
 async def test_a_worker_whose_loop_is_blocked_says_so(natsume_client, natsume_worker, natsume_server):

@@ -48,7 +48,7 @@ class Tally:
         self._counts: defaultdict[str, _Count] = defaultdict(_Count)
 
     def counting(self, execution: Execution) -> Execution:
-        """The same execution, counted: tries that ended, not those that were interrupted or snoozed."""
+        """The same execution, counted."""
 
         async def counted(run: Run, reach: Reach) -> Ended:
             ended = await execution(run, reach)
@@ -58,9 +58,15 @@ class Tally:
         return counted
 
     def count(self, run: Run, ended: Ended) -> None:
-        """Count a try of a task, by what came of it."""
-        if run.actor is not None and isinstance(ended, ev.Returned | ev.Raised | ev.Honoured):
-            self._count(run.actor, ended)
+        """Count a try that ended; not one that was interrupted or snoozed."""
+        if run.actor is None or not isinstance(ended, ev.Returned | ev.Raised | ev.Honoured):
+            return
+        count = self._counts[run.actor.name]
+        count.runs += 1
+        count.wall_s += max(0.0, ended.at - ended.started_at) if ended.used is None else ended.used.wall_s
+        if isinstance(ended, ev.Raised):
+            count.failures += 1
+            count.last_error = f"{ended.failure.type}: {ended.failure.message}"[:_ERROR_MAX]
 
     def state(self, intake: Intake, watch: Watch, *, stopping: bool) -> WorkerState:
         """The worker as it is now."""
@@ -105,11 +111,3 @@ class Tally:
             len(since),
             round(max(0.0, now - min(since)), 3) if since else 0.0,
         )
-
-    def _count(self, actor: Actor, ended: ev.Returned | ev.Raised | ev.Honoured) -> None:
-        count = self._counts[actor.name]
-        count.runs += 1
-        count.wall_s += max(0.0, ended.at - ended.started_at)
-        if isinstance(ended, ev.Raised):
-            count.failures += 1
-            count.last_error = f"{ended.failure.type}: {ended.failure.message}"[:_ERROR_MAX]
