@@ -1,6 +1,7 @@
 """Does for a task in a slot what it asks for, and answers."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from natsume.runtime.reaching import Reach
 from natsume.runtime.run import Run
 from natsume.slots import frames
 from natsume.slots.channel import Channel
+
+_log = logging.getLogger(__name__)
 
 _ROOM: Final = limits.FRAME_MAX // 2
 
@@ -61,6 +64,9 @@ class Answering:
         except NatsumeError as error:
             code = error.code if isinstance(error, BrokerError) else 0
             answer = frames.Answer(request.number, error=type(error).__name__, sentence=str(error), code=code)
+        except Exception as error:  # noqa: BLE001 - who asked waits for an answer
+            _log.exception("a request of task %s failed", self._run.delivery.task.id)
+            answer = frames.Answer(request.number, error="NatsumeError", sentence=f"its worker failed: {error}")
         self._channel.send(answer)
 
     def _doing(self, request: frames.Request) -> Awaitable[Any]:

@@ -12,9 +12,9 @@ _READ: Final = 64 * 1024
 
 
 class Channel:
-    """Frames over a socket; `take` gets each body, `gone` is called once when there will be no more, and why."""
+    """Frames over a socket; `take` gets each body, `gone` once when no more will come, and what was wrong with it."""
 
-    def __init__(self, line: socket.socket, take: Callable[[bytes], None], gone: Callable[[str], None]) -> None:
+    def __init__(self, line: socket.socket, take: Callable[[bytes], None], gone: Callable[[str | None], None]) -> None:
         line.setblocking(False)
         self._line = line
         self._take = take
@@ -45,10 +45,10 @@ class Channel:
                 data = self._line.recv(_READ)
             except BlockingIOError:
                 return None
-            except OSError as error:
-                return self._end(str(error))
+            except OSError:
+                data = b""
             if not data:
-                return self._end("it closed its line")
+                return self._end(None)
             self._got += data
             try:
                 self._frames()
@@ -91,6 +91,6 @@ class Channel:
         if not self._unsent:
             self._loop.remove_writer(self._line.fileno())
 
-    def _end(self, why: str) -> None:
+    def _end(self, why: str | None) -> None:
         self.close()
         self._gone(why)

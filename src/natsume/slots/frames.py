@@ -95,11 +95,12 @@ class Begun(msgspec.Struct, frozen=True, tag=True):
 
 
 class Over(msgspec.Struct, frozen=True, tag=True):
-    """The task has ended, with an event of this kind; `resident` are the bytes that the process now has.
+    """The task of a run has ended, with an event of this kind; `resident` are the bytes that the process now has.
 
     `spoiled` says that something of the task is left in the process.
     """
 
+    nonce: str
     kind: str
     event: msgspec.Raw
     resident: int
@@ -212,13 +213,15 @@ def from_slot(body: bytes) -> FromSlot:
     return found
 
 
-def over(ended: Ended, resident: int, *, spoiled: bool) -> Over:
+def over(nonce: str, ended: Ended, resident: int, *, spoiled: bool) -> Over:
     """A task's end as a frame."""
-    return Over(type(ended).__name__, msgspec.Raw(encode(ended)), resident, spoiled)
+    return Over(nonce, type(ended).__name__, msgspec.Raw(encode(ended)), resident, spoiled)
 
 
-def ended(frame: Over) -> Ended:
-    """The event of an end; raises Bad."""
+def ended(frame: Over, nonce: str) -> Ended:
+    """The event of the end of a run; raises Bad."""
+    if frame.nonce != nonce:
+        raise Bad("it told the end of another run")
     try:
         found: Ended = msgspec.json.decode(frame.event, type=_ENDED[frame.kind], dec_hook=_typed)
     except (msgspec.MsgspecError, KeyError, ValueError, RecursionError) as error:

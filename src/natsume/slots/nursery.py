@@ -23,6 +23,7 @@ from natsume.slots.slot import Slot
 
 _log = logging.getLogger(__name__)
 
+_FORKS_MAX: Final = 32
 _START_S: Final = 60.0
 _END_S: Final = 5.0
 _PAUSE_S: Final = 0.5
@@ -52,6 +53,7 @@ class Nursery:
         self._control: socket.socket | None = None
         self._got = bytearray()
         self._turn = asyncio.Lock()
+        self._forks = asyncio.Semaphore(_FORKS_MAX)
         self._ready: asyncio.Future[None] | None = None
         self.slots: dict[int, Slot] = {}
         self.shortages = Shortages()
@@ -65,7 +67,7 @@ class Nursery:
                 await self._start()
 
     async def slot(self) -> Slot:
-        """A fresh process."""
+        """A fresh process; one that is gone again where the template has ended."""
         while self._control is None:
             try:
                 await self.open()
@@ -76,8 +78,12 @@ class Nursery:
         ours, theirs = socket.socketpair()
         terminate, kill = (partial(self._order, what, number) for what in (template.TERMINATE, template.KILL))
         slot = self.slots[number] = Slot(number, ours, terminate, kill, self.shortages)
-        with theirs:
-            self._order(template.FORK, number, theirs)
+        async with self._forks:  # so that orders and reports never fill both ways at once
+            with theirs:
+                self._order(template.FORK, number, theirs)
+            if self._control is None and self.slots.pop(number, None) is not None:
+                slot.ended(None, 0.0, 0)
+            await slot.placed.wait()
         return slot
 
     async def close(self) -> None:

@@ -57,6 +57,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 class _Slot:
     def __init__(self, line: socket.socket, registry: Registry) -> None:
         self._registry = registry
+        self._pid = os.getpid()
         self._closed = asyncio.Event()
         self._channel = Channel(line, self._take, self._worker_gone)
         self._reaching = Reaching(registry, self._channel)
@@ -75,7 +76,7 @@ class _Slot:
         if databases is not None:
             await databases.dispose_engines()
 
-    def _worker_gone(self, _why: str) -> None:
+    def _worker_gone(self, _why: str | None) -> None:
         os._exit(_GONE_EXIT)  # what it ran will run elsewhere
 
     def _take(self, body: bytes) -> None:
@@ -107,6 +108,8 @@ class _Slot:
         self._resources.begin(run.actor.name, start.limits)
         run.explain = self._resources.explain
         ended = await self._ended(run, start)
+        if os.getpid() != self._pid:
+            os._exit(_GONE_EXIT)  # a fork that the task made came back from it as well: it is not the slot
         left = left_behind()
         used = self._resources.used
         self._resources.end()
@@ -120,7 +123,7 @@ class _Slot:
             ended = replace(ended, used=used)
         self._run = None
         spoiled = bool(left) or self._interrupted
-        self._channel.send(frames.over(ended, self._resources.resident, spoiled=spoiled))
+        self._channel.send(frames.over(run.nonce, ended, self._resources.resident, spoiled=spoiled))
         for task in asyncio.all_tasks() - self._tasks:
             task.cancel()  # what a task leaves on the loop is not the next one's
 

@@ -85,7 +85,7 @@ class Slot:
         self.tasks += 1
         self.cpu_began, self.peak_bytes = None, 0
         self.limits = frames.Limits(actor.timeout_s, actor.cpu_limit_s, actor.memory_limit_mb)
-        await self._limit(actor.memory_limit_mb)
+        self._limit(actor.memory_limit_mb)
         self._channel.send(_start(run, actor, self.limits, reach))
         run.elsewhere, run.started_at, run.running_since = self, reach.now(), loop.time()
         began = time.monotonic()
@@ -108,10 +108,8 @@ class Slot:
             run.interrupted_by = None
         return over
 
-    async def _limit(self, limit_mb: float | None) -> None:
+    def _limit(self, limit_mb: float | None) -> None:
         """Have the kernel keep a limit over all processes of the task, where there is a group for them."""
-        if limit_mb is not None:
-            await self.placed.wait()
         if self._cgroup is not None:
             self._cgroup.limit(None if limit_mb is None else int(limit_mb * MB))
 
@@ -183,7 +181,7 @@ class Slot:
                 self.cpu_began = frame.cpu_s
             case frames.Over():
                 self.resident, self.spoiled = frame.resident, self.spoiled or frame.spoiled
-                over.set_result(_with_peak(frames.ended(frame), self.peak_bytes))
+                over.set_result(_with_peak(frames.ended(frame, run.nonce), self.peak_bytes))
             case frames.Said():
                 self._answering.said(frame)
             case frames.Withdraw():
@@ -191,10 +189,9 @@ class Slot:
             case _:
                 self._answering.take(frame)
 
-    def _broken(self, why: str) -> None:
+    def _broken(self, why: str | None) -> None:
         """What closes its line or sends nonsense is killed; its end is reported by the template."""
-        if "line" not in why:
-            self._why = why
+        self._why = why
         self.kill()
 
     def _died(self, run: Run, actor: Actor, death: Death, at: float, wall_s: float) -> Ended:

@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import threading
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -99,8 +100,9 @@ class Template:
         except BaseException:  # noqa: BLE001 - nothing of the template may go on in the child
             sys.excepthook(*sys.exc_info())
         finally:
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
+            with suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
             os._exit(code)
 
     def _become_slot(self, line: int) -> None:

@@ -4,8 +4,10 @@ import asyncio
 import ctypes
 import os
 import signal
+import stat
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -228,6 +230,30 @@ class Greedy(BaseTask):
 
 
 @dataclass
+class Garbles(BaseTask):
+    """Writes to every socket that its process has."""
+
+    size = Size.MEDIUM
+
+    async def execute(self) -> None:
+        for descriptor in range(3, 64):
+            with suppress(OSError):
+                if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                    os.write(descriptor, b"\xff" * 64)
+        await asyncio.sleep(600)
+
+
+@dataclass
+class Splits(BaseTask):
+    """Comes back twice: as itself, and as a fork."""
+
+    size = Size.MEDIUM
+
+    async def execute(self) -> str:
+        return "itself" if os.fork() else "a fork"
+
+
+@dataclass
 class Waits(BaseTask):
     """Runs until it is cancelled, in a loop that lets nothing else run."""
 
@@ -254,6 +280,8 @@ ALL = {
         Threaded,
         Leaves,
         Waits,
+        Garbles,
+        Splits,
         Synchronous,
         Sleeps,
         Greedy,

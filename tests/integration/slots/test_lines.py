@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from natsume.core import events as ev
 from natsume.model import limits
 from natsume.model.subject import LANES
 from natsume.model.task import Task
@@ -19,10 +20,11 @@ class End:
     def __init__(self, line: socket.socket) -> None:
         self.got: list[bytes] = []
         self.why: str | None = None
+        self.over = False
         self.channel = Channel(line, self.got.append, self._gone)
 
-    def _gone(self, why: str) -> None:
-        self.why = why
+    def _gone(self, why: str | None) -> None:
+        self.why, self.over = why, True
 
 
 TASK = Task("t", "g:A", LANES[0], b"{}", 3, trace="00-1-2-01", labels={"a": "b"}, grants={"x": 1.5}, hop=4)
@@ -41,7 +43,8 @@ async def test_frames_that_are_larger_than_the_socket_come_over_in_order() -> No
     await until(lambda: len(there.got) == len(sent))
     assert [frames.to_slot(body) for body in there.got] == sent
     here.channel.close()
-    await until(lambda: there.why)
+    await until(lambda: there.over)
+    assert there.why is None
 
 
 async def test_what_is_too_large_is_refused_by_who_sends_and_by_who_reads() -> None:
@@ -66,8 +69,15 @@ async def test_what_is_no_frame_of_a_slot_is_refused(body: bytes) -> None:
 async def test_an_end_that_is_none_is_refused(kind: str) -> None:
     await asyncio.sleep(0)
     over = frames.from_slot(
-        b'{"type":"Over","kind":"%b","event":{"at":"soon"},"resident":0,"spoiled":false}' % kind.encode()
+        b'{"type":"Over","nonce":"n","kind":"%b","event":{"at":"soon"},"resident":0,"spoiled":false}' % kind.encode()
     )
     assert isinstance(over, frames.Over)
     with pytest.raises(frames.Bad):
-        frames.ended(over)
+        frames.ended(over, "n")
+
+
+async def test_the_end_of_another_run_is_refused() -> None:
+    over = frames.over("one", ev.Interrupted(1.0, 2.0), 0, spoiled=False)
+    assert frames.ended(over, "one") == ev.Interrupted(1.0, 2.0)
+    with pytest.raises(frames.Bad, match="another run"):
+        frames.ended(over, "other")

@@ -23,12 +23,14 @@ from natsume.testing import until
 from .actors import (
     ALL,
     Allocates,
+    Garbles,
     Greedy,
     Kills,
     Leaves,
     Parent,
     Sleeps,
     Spins,
+    Splits,
     Stays,
     Synchronous,
     Threaded,
@@ -184,6 +186,24 @@ async def test_a_size_has_limits_for_those_that_say_nothing(
     done = await _end(natsume_client, Greedy())
     assert (done.failure.type, done.letter.reason) == ("ResourceLimitExceeded", Reason.MEMORY_LIMIT)
     assert "memory_limit_mb of 150 MB" in done.failure.message
+
+
+async def test_what_a_task_writes_on_the_line_of_its_slot_is_its_own_failure(
+    natsume_client: Client, natsume_start_worker: Any
+) -> None:
+    await natsume_start_worker(size="medium", concurrency=1)
+    done = await _end(natsume_client, Garbles())
+    assert done.failure.type == "ProcessDied"
+    assert "it sent a frame of" in done.failure.message
+
+
+async def test_a_fork_that_comes_back_from_its_task_is_not_the_slot(
+    natsume_client: Client, natsume_start_worker: Any
+) -> None:
+    await natsume_start_worker(size="medium", concurrency=1)
+    for _ in range(5):
+        assert await natsume_client.result(await natsume_client.submit(Splits())) == "itself"
+        assert await natsume_client.result(await natsume_client.submit(Where())) > 0
 
 
 async def test_an_actor_that_no_other_process_can_import_is_refused(natsume_settings: Settings) -> None:
