@@ -290,6 +290,12 @@ BATCH_WAIT_MAX_S: Final = 60.0
 GATHER_AHEAD: Final = 100
 """Tasks that are asked for at once, beyond free slots, for calls that are not full."""
 
+GATHERED_MAX: Final = 10_000
+"""Tasks in one worker's hands, beyond twice its slots, at which it asks for no more to run together."""
+
+BATCH_STEP: Final = 50
+"""Members that a batch deals with before others have their turn on the event loop."""
+
 BUFFER_PATIENCE_S: Final = 1.0
 """A buffered task that could not start for so long is given back."""
 

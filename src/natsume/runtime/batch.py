@@ -16,6 +16,7 @@ from natsume.runtime.batch_call import BatchCall
 from natsume.runtime.batch_locks import BatchLocks
 from natsume.runtime.execute import Ended
 from natsume.runtime.intake import Intake
+from natsume.runtime.pace import Pace
 from natsume.runtime.perform import Performer
 from natsume.runtime.run import Run
 from natsume.runtime.watch import Watch
@@ -23,9 +24,11 @@ from natsume.runtime.worker_ports import Ports
 
 _log = logging.getLogger(__name__)
 
+
 _TOGETHER: Final = frozenset({do.TakeLocks, do.Isolate, do.Mark, do.Execute})
 _WRITTEN: Final = ev.Written()
 _UNCERTAIN: Final = ev.Uncertain()
+
 
 Effects = Sequence[do.Effect]
 Due = list[tuple[Run, do.Effect]]
@@ -42,9 +45,11 @@ class Batch:
         intake: Intake,
         watch: Watch,
         count: Callable[[Run, Ended], None],
+        pace: Pace,
         runs: Sequence[Run],
     ) -> None:
-        """`count` is told what came of each try."""
+        """`count` is told what came of each try; `pace` is that of all batches of the worker."""
+        self._pace = pace
         self._count = count
         self._performer = performer
         self._ports = ports
@@ -73,12 +78,14 @@ class Batch:
 
     async def _open(self) -> Due:
         opened = []
-        for run in self._runs:
-            event = await self._performer.opened(run)
-            if event is None:
-                self._leave(run)
-            else:
-                opened.append((run, _step(run, event)))
+        async with self._pace:
+            for run in self._runs:
+                await self._pace.step()
+                event = await self._performer.opened(run)
+                if event is None:
+                    self._leave(run)
+                else:
+                    opened.append((run, _step(run, event)))
         return await self._resume(opened)
 
     async def _resume(self, items: Iterable[tuple[Run, Effects]]) -> Due:
@@ -180,14 +187,16 @@ class Batch:
         now = time.monotonic()
         commits: list[tuple[Run, do.Commit]] = []
         others: list[tuple[Run, Effects]] = []
-        for run, event in zip(runs, events, strict=True):
-            run.check_leases(now)
-            self._count(run, event)
-            effects = _step(run, event)
-            if type(effects[0]) is do.Commit:
-                commits.append((run, effects[0]))
-            else:
-                others.append((run, effects))
+        async with self._pace:
+            for run, event in zip(runs, events, strict=True):
+                await self._pace.step()
+                run.check_leases(now)
+                self._count(run, event)
+                effects = _step(run, event)
+                if type(effects[0]) is do.Commit:
+                    commits.append((run, effects[0]))
+                else:
+                    others.append((run, effects))
         again = await self._commit(commits)
         await self._carry(others + again)
 
@@ -195,23 +204,28 @@ class Batch:
         """Write the done records, let go of those that stand; the rest, for which to decide again."""
         outcomes = await self._ports.commits.commit_all([commit.record for _, commit in commits])
         again: list[tuple[Run, Effects]] = []
-        for (run, _), outcome in zip(commits, outcomes, strict=True):
-            if isinstance(outcome, BrokerError):
-                _log.warning("Commit of task %s has no answer yet: %s", run.delivery.task.id, outcome)
-                again.append((run, _step(run, _UNCERTAIN)))
-                continue
-            if not outcome:
-                _log.info("task %s was committed by another run; this outcome is dropped", run.delivery.task.id)
-            effects = _step(run, _WRITTEN)
-            if run.leases:
-                again.append((run, effects))
-                continue
-            try:
-                self._ports.deliveries.acknowledge(run.delivery)
-            except BrokerError as error:
-                _log.warning("Acknowledge failed, the broker brings task %s back: %s", run.delivery.task.id, error)
-            self._leave(run)
+        async with self._pace:
+            for (run, _), outcome in zip(commits, outcomes, strict=True):
+                await self._pace.step()
+                if isinstance(outcome, BrokerError):
+                    _log.warning("Commit of task %s has no answer yet: %s", run.delivery.task.id, outcome)
+                    again.append((run, _step(run, _UNCERTAIN)))
+                else:
+                    self._committed(run, again, ours=outcome)
         return again
+
+    def _committed(self, run: Run, again: list[tuple[Run, Effects]], *, ours: bool) -> None:
+        if not ours:
+            _log.info("task %s was committed by another run; this outcome is dropped", run.delivery.task.id)
+        effects = _step(run, _WRITTEN)
+        if run.leases:
+            again.append((run, effects))
+            return
+        try:
+            self._ports.deliveries.acknowledge(run.delivery)
+        except BrokerError as error:
+            _log.warning("Acknowledge failed, the broker brings task %s back: %s", run.delivery.task.id, error)
+        self._leave(run)
 
     def _leave(self, run: Run) -> None:
         del self._watch.runs[run.nonce]

@@ -112,6 +112,7 @@ class Intake:
         room = allowance - self.buffered
         if room > 0:
             room += self._gatherings.ahead()
+            room = min(room, limits.GATHERED_MAX + 2 * self.concurrency - len(self.in_hand))
         wanted = pick.pulls(room, outstanding, self._flowing)
         for number, count in enumerate(wanted):
             if count:
@@ -240,8 +241,9 @@ class Intake:
                 self.running += 1
                 if ripe:
                     self._start_batch(self._gatherings.pop(number))
-                else:
-                    self._start(buffer.popleft()[0])
+                    self._loop.call_soon(self.room)  # many at once would keep all others waiting
+                    return
+                self._start(buffer.popleft()[0])
 
     def _let_go(self, delivery: Delivery) -> None:
         del self.in_hand[delivery.task.id]

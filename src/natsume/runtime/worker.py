@@ -18,6 +18,7 @@ from natsume.registry import Registry
 from natsume.runtime.batch import Batch
 from natsume.runtime.flagging import Flagging
 from natsume.runtime.intake import Intake
+from natsume.runtime.pace import Pace
 from natsume.runtime.perform import Performer
 from natsume.runtime.reaching import Execution, in_this_loop
 from natsume.runtime.run import Run
@@ -66,6 +67,7 @@ class Worker:
         self._performer = Performer(ports, registry, settings, self.intake, self.watch, self.flagging, execution)
         self._stopping = False
         self._runs = 0
+        self._pace = Pace()
         self._timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
 
@@ -113,7 +115,7 @@ class Worker:
 
     def _start_batch(self, deliveries: list[Delivery]) -> None:
         runs = [self._run_of(delivery) for delivery in deliveries]
-        batch = Batch(self._performer, self._ports, self.intake, self.watch, self._tally.count, runs)
+        batch = Batch(self._performer, self._ports, self.intake, self.watch, self._tally.count, self._pace, runs)
         driver = self._loop.create_task(self._drive_batch(batch, runs))
         for run in runs:
             run.driver = driver

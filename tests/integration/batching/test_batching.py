@@ -16,6 +16,7 @@ from natsume.testing import leases, task_done, until
 from . import actors
 from .actors import (
     CALLS,
+    HELD_UP,
     BadKey,
     Brief,
     ByKey,
@@ -171,6 +172,18 @@ async def test_a_member_whose_lock_another_holds_waits_by_itself(natsume_client,
     assert numbers() == [[2, 3]]
     await natsume_broker.leases.release(lease)
     assert (await task_done(natsume_client, waits, within_s=20.0)).state is State.COMPLETED
+
+
+async def test_of_a_lost_lock_only_those_that_named_it_run_again(natsume_client, natsume_worker):
+    tokens = await natsume_client.submit_many([Locked(number, "aabb"[number]) for number in range(HELD_UP)])
+    await until(lambda: CALLS)
+    watch = natsume_worker.watch
+    (lost,) = [(lease, holder) for lease, holder in watch.leases() if lease.want.name.endswith("a")]
+    watch.lost(*lost)
+    await until(lambda: sum(run.lost for run in watch.runs.values()) == 2)
+    Gate.open.set()
+    assert {record.state for record in await ends(natsume_client, tokens)} == {State.COMPLETED}
+    assert sorted(number for called in numbers()[1:] for number in called) == [0, 1]
 
 
 async def test_one_that_is_cancelled_before_the_call_is_not_in_it(natsume_client, natsume_start_worker):
