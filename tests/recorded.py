@@ -2,7 +2,7 @@
 
 import msgspec
 
-from natsume.model.record import Done, Failed, Failure, Settled, Started, Submitted
+from natsume.model.record import Done, Failed, Failure, Settled, Started, Submitted, Used
 from natsume.model.task import State
 from natsume.model.told import Commented, Flag, Heartbeat, Progress, Progressed
 
@@ -19,8 +19,8 @@ def started(attempt: int = 1, at: float = 11.0, *, ended: bool = False, crashes:
     return f"record.started.{attempt}.t", encode(Started("t", "g:A", attempt, "w", at, "n", crashes, ended))
 
 
-def failed(attempt: int = 1, at: float = 12.0) -> tuple[str, bytes]:
-    record = Failed("t", "g:A", attempt, Failure("E", "no", "trace"), "w", at - 1, at, at + 5, attempt)
+def failed(attempt: int = 1, at: float = 12.0, used: Used | None = None) -> tuple[str, bytes]:
+    record = Failed("t", "g:A", attempt, Failure("E", "no", "trace"), "w", at - 1, at, at + 5, attempt, used)
     return f"record.failed.{attempt}.t", encode(record)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from natsume.core.projection import fitted, merge, project
 from natsume.model import limits
-from natsume.model.record import Child, Failure, Letter
+from natsume.model.record import Child, Failure, Letter, Used
 from natsume.model.task import ENDED, Reason, State
 from natsume.model.told import Progress
 from recorded import commented, done, failed, flagged, heartbeat, progressed, settled, started, submitted
@@ -28,6 +28,13 @@ def test_a_life():
     assert (row.owner, row.tenant, row.labels, row.arguments) == ("ada", "lhcb", '{"a":"b"}', '{"x":1}')
     assert (row.attempts, row.failures, row.submitted_at, row.started_at, row.finished_at) == (2, 1, 10.0, 90.0, 91.0)
     assert (row.tracked, row.worker, row.lane) == (True, "w2", "normal.small")
+
+
+def test_what_a_task_used_is_what_its_last_try_tells():
+    row = only(failed(used=Used(2.0, 1.5, 1000)), done(attempt=2, used=Used(1.0, 0.5)))
+    assert (row.cpu_s, row.memory_peak_bytes) == (0.5, 1000)
+    assert only(failed(used=Used(2.0, 1.5, 1000))).cpu_s == 1.5
+    assert only(done()).cpu_s is None
 
 
 def test_an_interrupted_start_waits_for_its_next():

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import logging
 import os
 import signal
 import time
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from natsume import BaseLock, BaseTask, ExponentialBackoff, LockedObjectType, MutexLock, Size, TaskInfo
 
 from .actors import note
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -24,6 +27,7 @@ class Good(BaseTask):
     async def execute(self, info: TaskInfo) -> int:
         note("start", info)
         await asyncio.sleep(self.seconds)
+        _log.info("napped")
         note("end", info)
         return self.number
 

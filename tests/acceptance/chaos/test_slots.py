@@ -1,5 +1,6 @@
 """A task that would take others with it takes its own slot; good ones beside it do not notice."""
 
+import json
 import random
 import signal
 from collections.abc import AsyncIterator
@@ -60,6 +61,9 @@ async def test_five_bad_ones_among_500_in_one_worker_end_alone(slots: SlotInstal
         assert done.failure is not None
         assert (done.state, done.letter.reason, done.failure.type) == (State.FAILED, reason, kind), done.failure
         assert words in done.failure.message
+    said = [json.loads(line) for line in worker.said().splitlines() if '"napped"' in line]
+    told = {line["task"] for line in said if (line["attempt"], line["actor"]) == (1, "chaos_slots:Good")}
+    assert told >= set(good), "a line of a task in a slot has the task's fields"
     left = [psutil.Process(line.pid) for line in slots.journal.lines("left") if psutil.pid_exists(line.pid)]
     await until(lambda: gone(left))
     await until(lambda: leases(slots.broker), lambda held: not held)
@@ -119,9 +123,10 @@ async def test_programs_that_a_task_started_end_with_the_worker_too(slots: SlotI
     worker = await slots.start("large", concurrency=2).ready()
     await slots.client.submit_many([Family(number) for number in range(2)])
     lines = await until(lambda: slots.journal.lines("child"), lambda lines: len(lines) == 2)
-    programs = [psutil.Process(int(line.text)) for line in lines]
+    family = slots.family_of(worker)
+    assert {one.pid for one in family} >= {int(line.text) for line in lines}
     await worker.kill()
-    await until(lambda: gone(programs))
+    await until(lambda: gone(family))
 
 
 async def test_a_worker_whose_template_is_killed_goes_on_with_another(slots: SlotInstallation) -> None:
