@@ -83,7 +83,7 @@ async def test_a_slot_that_is_killed_costs_its_task_an_attempt_and_nothing_else(
     tokens: list[str] = []
     victims = set()
     for _ in range(KILLS):
-        tokens += await slots.client.submit_many([Good(number, 0.05) for number in range(10)])
+        tokens += await slots.client.submit_many([Good(number, 0.3) for number in range(10)])
         pid, task = random.choice(await until(partial(slots.running, worker)))
         psutil.Process(pid).kill()
         victims.add(task)
