@@ -20,23 +20,19 @@ from natsume.registry import Registry
 from natsume.settings import Settings
 from natsume.testing import until
 
-from .actors import (
-    ALL,
+from .actors import ALL, Parent, Threaded, Where, WhereLarge
+from .bad_actors import (
     Allocates,
     Garbles,
     Greedy,
     Kills,
     Leaves,
-    Parent,
     Sleeps,
     Spins,
     Splits,
     Stays,
     Synchronous,
-    Threaded,
     Waits,
-    Where,
-    WhereLarge,
 )
 
 
