@@ -17,6 +17,9 @@ COUNT = 500
 STARTS_MAX = 2 * math.log2(COUNT) + 2
 
 
+pytestmark = pytest.mark.timeout(300)  # twenty workers start and die one after the other
+
+
 @pytest.fixture
 def ack_wait_s() -> float:
     return 1.0
@@ -34,7 +37,7 @@ async def test_twenty_workers_killed_in_a_batch_lose_nothing_and_each_task_is_co
         running += len(await until(lambda pid=worker.pid: installation.journal.running(pid)))
         await worker.kill()
     await installation.start_worker(concurrency=3).ready()
-    records = await installation.all_done(tokens, within_s=60.0)
+    records = await installation.all_done(tokens, within_s=120.0)
     counts = await installation.witnessed(len(tokens))
     starts = installation.journal.starts()
     print(f"{KILLS} kills, {len(tokens)} tasks: {running} were running; starts: {sorted(starts.values())[-1]} at most")
