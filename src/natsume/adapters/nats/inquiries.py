@@ -109,7 +109,8 @@ class StreamInquiries:
         written = asyncio.Event()
         fence = subject.done_fence(task_id)
         route = self._wire.listen(fence, lambda *_: written.set())
-        pause_s = _LOOK_AGAIN_S
+        # It may have been passed on before this listened, and be stored only after the first look.
+        pause_s = _STORED_WITHIN_S
         try:
             while True:
                 found = await self._records.last([fence])
@@ -119,7 +120,7 @@ class StreamInquiries:
                     async with asyncio.timeout(pause_s):
                         await written.wait()
                 except TimeoutError:
-                    pause_s = min(2 * pause_s, _LOOK_AGAIN_S)
+                    pause_s = min(4 * pause_s, _LOOK_AGAIN_S)
                 else:
                     # A subscriber may see the record a moment before the stream has stored it.
                     written.clear()
