@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bench.filling import fill
 from bench.ledger import database
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.adapters.sql import migrating
@@ -123,7 +124,7 @@ async def _finding(kind: str) -> dict[str, float]:
     with database(kind) as url:
         engine = engine_of(Settings(database_url=url))
         await migrating.migrate(engine)
-        await _fill(engine)
+        await fill(engine, ROWS)
         reading, statements = SqlReading(engine), _Statements(engine)
         asked = [(name, wanted, OPERATOR) for name, wanted in (SINGLE | PAIRS).items()]
         asked += [(f"{name}_as_user", wanted, AS_USER) for name, wanted in (SINGLE | PAIRS).items()]
@@ -178,59 +179,3 @@ def _mariadb(plan: object) -> list[str]:
     if not str(plan.get("table_name")).startswith(("tasks", "labels")):
         return inner
     return [*inner, f"{'WHOLE ' * (plan['access_type'] in {'ALL', 'index'})}{plan.get('key', plan['table_name'])}"]
-
-
-_NUMBERS = {
-    "sqlite": "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {rows}) {select} FROM s",
-    "mysql": "{select} FROM (SELECT seq AS n FROM seq_1_to_{rows}) AS s",
-}
-_HASHES = {
-    "sqlite": "CASE WHEN n < 10 THEN printf('%032x', n) ELSE lower(hex(randomblob(16))) END",
-    "mysql": "CASE WHEN n < 10 THEN lpad(hex(n), 32, '0') ELSE md5(n) END",
-}
-_MOMENTS = {
-    "sqlite": "strftime('%Y-%m-%d %H:%M:%S.000000', '2026-11-01', '+' || ({0}) || ' seconds')",
-    "mysql": "'2026-11-01' + INTERVAL ({0}) SECOND",
-}
-_TEXTS = {"sqlite": "'{0}' || (n % {1})", "mysql": "concat('{0}', n % {1})"}
-
-
-async def _fill(engine: AsyncEngine) -> None:
-    kind = engine.dialect.name
-    values = _values(kind)
-    head = f"INSERT INTO tasks ({', '.join(values)}) "
-    select = f"SELECT {', '.join(values.values())}"
-    fill = head + _NUMBERS[kind].format(rows=ROWS, select=select)
-    async with engine.begin() as connection:
-        # One driver takes a percent sign for a parameter.
-        await connection.exec_driver_sql(fill if kind == "sqlite" else fill.replace("%", "%%"))
-        for label, value, of in (("kind", "'even'", "n % 2 = 0"), ("batch", _TEXTS[kind].format("", 2003), "1 = 1")):
-            numbered = "(SELECT id, CAST(trace AS SIGNED) AS n FROM tasks) AS numbered"
-            fill = f"INSERT INTO labels (task_id, name, value) SELECT id, '{label}', {value} FROM {numbered} WHERE {of}"
-            await connection.exec_driver_sql(fill if kind == "sqlite" else fill.replace("%", "%%"))
-        await connection.exec_driver_sql("ANALYZE" if kind == "sqlite" else "ANALYZE TABLE tasks, labels")
-
-
-def _values(kind: str) -> dict[str, str]:
-    """A column's value of the n-th task: one in a hundred failed, few are open, a third has no owner."""
-    name, at = _TEXTS[kind].format, _MOMENTS[kind].format
-    return {
-        "id": _HASHES[kind],
-        "step": "1",
-        "state": "CASE WHEN n % 100 = 0 THEN 'FAILED' WHEN n % 50021 = 0 THEN 'RUNNING' ELSE 'COMPLETED' END",
-        "actor": name("g:A", 50),
-        "owner": f"CASE WHEN n % 3 = 0 THEN NULL ELSE {name('owner', 1009)} END",
-        "tenant": name("vo", 20),
-        "worker": name("worker", 97),
-        "parent": f"CASE WHEN n % 4 = 0 THEN {name('p', 40009)} END",
-        "root": f"CASE WHEN n % 4 = 0 THEN {name('r', 4001)} END",
-        "join_id": f"CASE WHEN n % 8 = 0 THEN {name('j', 1009)} END",
-        "reason": "CASE WHEN n % 10000 = 0 THEN 'crashed' WHEN n % 200 = 0 THEN 'exhausted' END",
-        "consumed": "CASE WHEN n % 10007 = 0 THEN 1 ELSE 0 END",
-        "cancel_requested": "CASE WHEN n % 20011 = 0 THEN 1 ELSE 0 END",
-        "trace": "n",
-        "enqueued_at": at("n"),
-        "started_at": at("n + n % 61"),
-        "finished_at": f"CASE WHEN n % 50021 = 0 THEN NULL ELSE {at('n + n % 61 + n % 307')} END",
-        "heartbeat_at": at("n + n % 61 + n % 307"),
-    }

@@ -3,16 +3,20 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from natsume.adapters.sql.meant import TIMES, within
+from natsume.adapters.sql.paging import asked_of
 from natsume.adapters.sql.schema import labels, tasks
+from natsume.core.rights import Who
 from natsume.core.said import fitted
 from natsume.model.ledger import Filter
 from natsume.model.task import State
 
 _FEW: Final = 2000
+_SOME: Final = 30_000
+"""So many entries of an index are counted, and read, at once."""
 
 
 async def few_of(connection: AsyncConnection, wanted: Filter) -> list[str] | None:
@@ -26,6 +30,23 @@ async def few_of(connection: AsyncConnection, wanted: Filter) -> list[str] | Non
         if len(found) <= _FEW and (rarest is None or len(found) < len(rarest)):
             rarest = found
     return rarest
+
+
+async def lead_of(connection: AsyncConnection, wanted: Filter, who: Who) -> str | None:
+    """The column of which the index is to be read, where two or more could be and few enough have what is asked there.
+
+    None where it does not matter, or many have each of these: among them much of what one may see soon comes up.
+    """
+    asked = [one for one in asked_of(wanted) if one.values != (None,)]
+    if not asked or (who.operator and len(asked) == 1 and not wanted.labels):
+        return None
+    states = tuple(State) if wanted.states is None else wanted.states
+    for one in asked:
+        found = select(literal(1)).where(one.holds(dict(tasks.c.items())), tasks.c.state.in_(states))
+        counted = select(func.count()).select_from(found.limit(_SOME + 1).subquery())
+        if one.name == "id" or (await connection.execute(counted)).scalar_one() <= _SOME:
+            return one.name
+    return None
 
 
 def _narrow(wanted: Filter) -> Iterator[Select[Any]]:

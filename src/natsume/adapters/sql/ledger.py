@@ -15,6 +15,7 @@ from natsume.adapters.sql.schema import attempts, comments, epochs, joins, label
 from natsume.core.join import Join
 from natsume.core.projection import Changes
 from natsume.core.said import fitted
+from natsume.core.traits import labelled, traits
 from natsume.exceptions import LedgerError
 from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Comment, Row
 from natsume.model.record import child_id
@@ -53,14 +54,14 @@ class SqlLedger:
         rows = [_values(row) for row in sorted(changes.rows, key=lambda row: row.id)]
         failed = [_attempt(one) for one in sorted(changes.attempts, key=lambda one: (one.task_id, one.attempt))]
         said = [_comment(one) for one in sorted(changes.comments, key=lambda one: (one.task_id, one.key))]
-        labelled = [one for row in rows if row["labels"] for one in _labels(row["id"], row["labels"])]
+        tagged = [one for row in rows for one in _labels(row["id"], row["labels"])]
         opened = [_join(one) for one in sorted(changes.joins, key=lambda one: one.id)]
         async with transaction(self._engine) as connection:
             epoch = await self._epoch(connection, broker)
             for statement, values in ((self._rows, rows), (self._joins, opened)):
                 if values:
                     await connection.execute(statement, [one | {"epoch": epoch} for one in values])
-            for statement, values in ((self._attempts, failed), (self._comments, said), (self._labels, labelled)):
+            for statement, values in ((self._attempts, failed), (self._comments, said), (self._labels, tagged)):
                 if values:
                     await connection.execute(statement, values)
             farther = update(epochs).where(epochs.c.broker == broker, epochs.c.sequence < sequence)
@@ -131,6 +132,7 @@ def _merging(engine: AsyncEngine, table: Table) -> Any:
         *((name, _chosen(old[name], new[name], new[name] < old[name])) for name in EARLIEST),
         *((name, _chosen(old[name], new[name], new[name] > old[name])) for name in (*LARGEST, "epoch")),
     ]
+    merged += [(name, old[name].bitwise_or(new[name])) for name in ("traits", "label_traits")]
     # Last: MySQL assigns in order, and what follows would compare with the new step.
     merged.append(("step", case((further, new.step), else_=old.step)))
     if engine.dialect.name == "sqlite":
@@ -156,10 +158,16 @@ def _values(row: Row) -> dict[str, Any]:
     for name in _MOMENTS:
         at = getattr(row, name)
         values[name] = None if at is None else _moment(at)
+    values["traits"] = traits(values)
+    values["label_traits"] = 0
+    for label in _labels(row.id, row.labels):
+        values["label_traits"] |= labelled(label["name"], label["value"])
     return values
 
 
-def _labels(task_id: str, text: str) -> list[dict[str, str]]:
+def _labels(task_id: str, text: str | None) -> list[dict[str, str]]:
+    if not text:
+        return []
     pairs = sorted(msgspec.json.decode(text, type=dict[str, str]).items())
     named = {fitted(name): fitted(value) for name, value in pairs}
     return [{"task_id": task_id, "name": name, "value": value} for name, value in named.items()]

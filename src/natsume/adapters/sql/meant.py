@@ -1,10 +1,10 @@
 """What a filter means: the conditions that it sets on the columns of a task."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from natsume.adapters.sql.schema import labels
 from natsume.core.rights import Who
@@ -33,11 +33,9 @@ def is_exact(field: str, values: tuple[str, ...] | None) -> bool:
     return bool(values) and not (field in _WILD and any("*" in value for value in values or ()))
 
 
-def meant(
-    wanted: Filter, dealt_with: Collection[str], after: Place | None, of: Columns
-) -> Iterator[ColumnElement[bool]]:
-    """All that a filter asks, and from where on, but for the states and the fields that are dealt with."""
-    yield from _compared(wanted, dealt_with, of)
+def meant(wanted: Filter, after: Place | None, of: Columns) -> Iterator[ColumnElement[bool]]:
+    """All that a filter asks, and from where on, but for the states."""
+    yield from _compared(wanted, of)
     for name in TIMES:
         yield from within(wanted, name, of)
     yield from _from(after, of)
@@ -70,10 +68,10 @@ def moment(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
 
 
-def _compared(wanted: Filter, dealt_with: Collection[str], of: Columns) -> Iterator[ColumnElement[bool]]:
+def _compared(wanted: Filter, of: Columns) -> Iterator[ColumnElement[bool]]:
     for field, name in COLUMNS.items():
         column, values = of[name], getattr(wanted, field)
-        if values is None or field in dealt_with:
+        if values is None:
             continue
         if not values:
             yield column.is_(None)
@@ -82,7 +80,7 @@ def _compared(wanted: Filter, dealt_with: Collection[str], of: Columns) -> Itera
         else:
             yield or_(*(_matches(column, value) for value in values))
     for flag in ("cancel_requested", "consumed"):
-        if flag not in dealt_with and (value := getattr(wanted, flag)) is not None:
+        if (value := getattr(wanted, flag)) is not None:
             # Not IS: of that MariaDB makes no use of an index.
             yield of[flag] == value
 
@@ -98,6 +96,9 @@ def _from(after: Place | None, of: Columns) -> Iterator[ColumnElement[bool]]:
 def _matches(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
     if "*" not in value:
         return column == fitted(value)
+    text = value.strip("*")
+    if value == f"*{text}*" and "*" not in text:
+        return func.instr(column, text) > 0  # half of what LIKE costs
     for special in "!%_":
         value = value.replace(special, f"!{special}")
     return column.like(value.replace("*", "%"), escape="!")

@@ -2,16 +2,15 @@
 
 For every state, and every value of what tells most, the newest lie together in an index. So each of these is asked
 for one page by itself, and the pages are merged: the database reads little that it does not show. What else is asked
-for by value is looked up in its own index, which has the same order; only what stands in all of these is read.
+for is ruled out by the traits in the same index (`core.traits`) where it is not there; only what is left is read.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import product
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, FromClause, Join, Select, and_, false, func, select, union_all
+from sqlalchemy import ColumnElement, FromClause, Join, Select, false, func, or_, select, union_all
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -19,6 +18,7 @@ from natsume.adapters.sql.meant import COLUMNS, Columns, is_exact, meant, seen_b
 from natsume.adapters.sql.schema import tasks
 from natsume.core.rights import OPERATOR, Who
 from natsume.core.said import fitted
+from natsume.core.traits import labelled, present, trait
 from natsume.model.ledger import Filter, Place, Row
 from natsume.model.task import State
 
@@ -28,24 +28,24 @@ _FLAGS: Final = ("cancel_requested", "consumed")
 _TELLING: Final = ("id", *_FLAGS, *(name for name in COLUMNS.values() if name != "id"))
 """What may be asked for by value, the most telling first; each has an index of its own."""
 _BRANCHES_MAX: Final = 64
+_RULED_MAX: Final = 8
 
 # Made once, for a table has many columns; each part of a statement has names of its own.
 _FIRST: Final = tasks.alias("tasks_first")
 _FIRST_HAS: Final = dict(_FIRST.c.items())
-_BESIDE: Final = [(one, dict(one.c.items())) for one in (tasks.alias(f"tasks_{n}") for n in range(len(_TELLING)))]
 _ROW: Final = tasks.alias("tasks_row")
-_ROW_HAS: Final = {**dict(_ROW.c.items()), "enqueued_at": _FIRST.c.enqueued_at}
+_ROW_HAS: Final = dict(_ROW.c.items())
 Rest = Callable[[Columns], Iterable[ColumnElement[bool]]]
 
 
-class _Equal(msgspec.Struct, frozen=True):
+class Equal(msgspec.Struct, frozen=True):
     """One of these values in a column; `(None,)` for none at all."""
 
     name: str
     values: tuple[str | bool | None, ...]
-    field: str = ""
 
     def holds(self, of: Columns) -> ColumnElement[bool]:
+        """That a row has one of the values."""
         column = of[self.name]
         if len(self.values) > 1:
             return column.in_(self.values)
@@ -55,8 +55,9 @@ class _Equal(msgspec.Struct, frozen=True):
 class _Scope(msgspec.Struct, frozen=True):
     """A part of what somebody may see: by a value, and by what else must hold."""
 
-    equal: _Equal | None
+    equal: Equal | None
     rest: Rest
+    ruled: Sequence[ColumnElement[bool]] = ()
 
 
 class _InOrder(Join):
@@ -82,29 +83,27 @@ def _written(join: _InOrder, compiler: SQLCompiler, word: str, given: dict[str, 
     return f"{left} {word} {right} ON {compiler.process(join.onclause, **given)}"
 
 
-def page(wanted: Filter, count: int, after: Place | None, who: Who = OPERATOR) -> Select[Any]:
-    """The statement of one page: found by its keys in the indexes alone where that is possible, then read."""
+def page(wanted: Filter, count: int, after: Place | None, who: Who = OPERATOR, lead: str | None = None) -> Select[Any]:
+    """The statement of one page: found by its keys in the indexes alone where that is possible, then read.
+
+    `lead` names the column whose index is read; without it that is the scope's, or the most telling one's.
+    """
+    asked = list(asked_of(wanted))
+    if any(one.name == "id" for one in asked):  # all else is read of these few
+        lead = "id"
     states = tuple(State) if wanted.states is None else wanted.states
     scopes = _scopes(who)
-    if len(states) * len(scopes) > _BRANCHES_MAX:
-        scopes = [_Scope(None, lambda of: seen_by(who, of))]
+    if lead is not None or len(states) * len(scopes) > _BRANCHES_MAX:
+        scopes = [_Scope(None, lambda of: seen_by(who, of), _ruled_in(who))]
     most = _BRANCHES_MAX // max(1, len(states) * len(scopes))
-    asked = [one for one in _asked(wanted) if len(one.values) <= most]
-    if any(one.name == "id" for one in asked):  # all else is read of these few
-        asked = [one for one in asked if one.name == "id"]
-        scopes = [_Scope(None, lambda of: seen_by(who, of))]
-    answered = {one.field for one in asked}
     branches = []
-    for state, scope in product(states, scopes):
-
-        def rest(of: Columns, scope: _Scope = scope) -> Iterator[ColumnElement[bool]]:
-            yield from scope.rest(of)
-            yield from meant(wanted, answered, after, of)
-
-        branches += [_newest(state, equals, rest, count) for equals in _equals(asked, scope.equal)]
+    for scope in scopes:
+        for first, ruled in _leads(asked, scope, lead, most):
+            keys = _newest(first, [*ruled, *scope.ruled, *_labelled(wanted)], wanted, after, scope, count)
+            branches += [keys.where(_FIRST.c.state == state).subquery() for state in states]
     if not branches:
         return select(*_LISTED).where(false())
-    merged = union_all(*(select(branch.subquery()) for branch in branches)).subquery()
+    merged = union_all(*(select(branch) for branch in branches)).subquery()
     newest = select(merged).order_by(merged.c.enqueued_at.desc(), merged.c.id.desc()).limit(count).subquery()
     ordered = select(*_LISTED).join(newest, tasks.c.id == newest.c.id)
     return ordered.order_by(newest.c.enqueued_at.desc(), newest.c.id.desc())
@@ -115,22 +114,21 @@ def page_of(few: list[str], wanted: Filter, count: int, after: Place | None, who
     read = select(*_LISTED).where(tasks.c.id.in_(few)).limit(len(few)).subquery()
     of = dict(read.c.items())
     states = [] if wanted.states is None else [read.c.state.in_(wanted.states)]
-    found = select(read).where(*states, *seen_by(who, of), *meant(wanted, (), after, of))
+    found = select(read).where(*states, *seen_by(who, of), *meant(wanted, after, of))
     return found.order_by(read.c.enqueued_at.desc(), read.c.id.desc()).limit(count)
 
 
-def _asked(wanted: Filter) -> Iterator[_Equal]:
-    """What a filter asks for by value."""
+def asked_of(wanted: Filter) -> Iterator[Equal]:
+    """What a filter asks for by value, the most telling first."""
+    for flag in _FLAGS:
+        if getattr(wanted, flag):  # of those without there are many
+            yield Equal(flag, (True,))
     for field, name in COLUMNS.items():
         values = getattr(wanted, field)
         if is_exact(field, values):
-            yield _Equal(name, tuple(dict.fromkeys(fitted(value) for value in values)), field)
+            yield Equal(name, tuple(dict.fromkeys(fitted(value) for value in values)))
         elif values == ():
-            yield _Equal(name, (None,), field)
-
-    for flag in _FLAGS:
-        if getattr(wanted, flag):  # of those without there are many
-            yield _Equal(flag, (True,), flag)
+            yield Equal(name, (None,))
 
 
 def _scopes(who: Who) -> list[_Scope]:
@@ -140,41 +138,75 @@ def _scopes(who: Who) -> list[_Scope]:
     user = fitted(who.user) if who.user else None
     # In a form that no index serves: it is true of most tasks, and a database would count them through.
     others: Rest = lambda of: [func.coalesce(of["owner"], "") != user] if user else []  # noqa: E731
-    owned = [_Scope(_Equal("owner", (user,)), lambda _: ())] if user else []
+    owned = [_Scope(Equal("owner", (user,)), lambda _: ())] if user else []
     shared = dict.fromkeys(fitted(one) for one in who.tenants if one)
-    return [*owned, *(_Scope(_Equal("tenant", (tenant,)), others) for tenant in shared)]
+    return [*owned, *(_Scope(Equal("tenant", (tenant,)), others) for tenant in shared)]
 
 
-def _equals(asked: list[_Equal], scope: _Equal | None) -> Iterator[list[_Equal]]:
-    """What must be equal in a scope, the most telling first and with one value at a time."""
-    equals = list(asked)
-    if scope is not None:
-        if any(one.name == scope.name and scope.values[0] not in one.values for one in asked):
-            return
-        equals = [*(one for one in asked if one.name != scope.name), scope]
-    equals.sort(key=lambda one: (one.values == (None,) and one.name != "worker", _TELLING.index(one.name)))
-    if not equals:
-        yield []
-    for value in equals[0].values if equals else ():
-        yield [replace(equals[0], values=(value,)), *equals[1:]]
+def _leads(
+    asked: list[Equal], scope: _Scope, lead: str | None, most: int
+) -> Iterator[tuple[Equal | None, list[ColumnElement[bool]]]]:
+    """What an index is read for in a scope, one value at a time, and what its traits rule out of what else is asked."""
+    if any(scope.equal and one.name == scope.equal.name and scope.equal.values[0] not in one.values for one in asked):
+        return
+    led = [one for one in asked if one.name == lead or (lead is None and len(one.values) <= most)]
+    led.sort(key=lambda one: (one.values == (None,) and one.name != "worker", _TELLING.index(one.name)))
+    first = scope.equal or (led[0] if led else None)
+    ruled = [one for equal in asked if first is None or equal.name != first.name for one in _ruled(equal)]
+    if first is None or len(first.values) > most:
+        yield first, ruled
+        return
+    for value in first.values:
+        yield replace(first, values=(value,)), ruled
 
 
-def _newest(state: State, equals: list[_Equal], rest: Rest, count: int) -> Select[Any]:
-    """The keys of the newest in a state of which all of this holds."""
+def _ruled(equal: Equal) -> Iterator[ColumnElement[bool]]:
+    """What the traits of a task must be for it to have one of these values."""
+    here = _FIRST_HAS["traits"]
+    if equal.values == (None,):
+        if (bit := present(equal.name)) is not None:
+            yield here.bitwise_and(bit) == 0
+    elif equal.name not in {"id", *_FLAGS} and len(equal.values) <= _RULED_MAX:
+        yield or_(*(_has(here, trait(equal.name, str(value))) for value in equal.values))
+
+
+def _ruled_in(who: Who) -> list[ColumnElement[bool]]:
+    """The same for what somebody may see."""
+    shown = [("owner", who.user), *(("tenant", one) for one in who.tenants)]
+    bits = [trait(name, fitted(value)) for name, value in shown if value]
+    return [or_(*(_has(_FIRST_HAS["traits"], one) for one in bits))] if 0 < len(bits) <= _RULED_MAX else []
+
+
+def _labelled(wanted: Filter) -> list[ColumnElement[bool]]:
+    given = (wanted.labels or {}).items()
+    return [_has(_FIRST_HAS["label_traits"], labelled(fitted(name), fitted(value))) for name, value in given]
+
+
+def _has(column: ColumnElement[Any], bits: int) -> ColumnElement[bool]:
+    return column.bitwise_and(bits) == bits
+
+
+def _newest(
+    first: Equal | None,
+    ruled: list[ColumnElement[bool]],
+    wanted: Filter,
+    after: Place | None,
+    scope: _Scope,
+    count: int,
+) -> Select[Any]:
+    """The keys of the newest of which all of this holds, of all states yet; made once, for that takes its time."""
     source: FromClause = _FIRST
     of = _FIRST_HAS
-    for number, one in enumerate(equals[1:]):
-        beside, has = _BESIDE[number]
-        # In a form for which the index of ids is of no use: there one would read at random.
-        here = (has["enqueued_at"] == of["enqueued_at"], has["id"].concat("") == of["id"])
-        source = _InOrder(source, beside, and_(one.holds(has), has["state"] == state, *here))
-    if len(equals) > 1:
-        source = _InOrder(source, _ROW, _ROW.c.id == of["id"])
-        of = _ROW_HAS
-    conditions = [_FIRST.c.state == state, *(one.holds(_FIRST_HAS) for one in equals[:1]), *rest(of)]
+    if first is not None and first.name in {"id", *_FLAGS}:
+        ruled = []
+    if ruled:  # by the index alone; what is left is read
+        source = _InOrder(_FIRST, _ROW, _ROW.c.id == _FIRST.c.id)
+        lead = () if first is None else (first.name, "owner") if first.name == "tenant" else (first.name,)
+        of = _ROW_HAS | {name: _FIRST_HAS[name] for name in ("id", "state", "enqueued_at", *lead)}
+    conditions = [*([first.holds(_FIRST_HAS)] if first else []), *ruled, *scope.rest(of), *meant(wanted, after, of)]
     keys = select(_FIRST.c.id, _FIRST.c.enqueued_at).select_from(source).where(*conditions)
-    if equals and equals[0].name != "id":
+    if first is not None and first.name != "id":
         # MariaDB would look through all tasks of a state, newest first, for what few have.
         for dialect in ("mysql", "mariadb"):
-            keys = keys.with_hint(_FIRST, f"FORCE INDEX (tasks_{equals[0].name})", dialect)
+            keys = keys.with_hint(_FIRST, f"FORCE INDEX (tasks_{first.name})", dialect)
     return keys.order_by(_FIRST.c.enqueued_at.desc(), _FIRST.c.id.desc()).limit(count)

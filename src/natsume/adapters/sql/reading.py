@@ -9,12 +9,13 @@ from sqlalchemy import Column, Select, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from natsume.adapters.sql.engine import transaction
-from natsume.adapters.sql.few import few_of
+from natsume.adapters.sql.few import few_of, lead_of
 from natsume.adapters.sql.meant import COLUMNS, moment, seen_by
 from natsume.adapters.sql.paging import page, page_of
 from natsume.adapters.sql.schema import attempts, comments, tasks
 from natsume.core.rights import OPERATOR, Who
 from natsume.core.said import fitted
+from natsume.core.traits import traits
 from natsume.exceptions import LedgerError
 from natsume.model.ledger import Account, Attempt, Comment, Filter, Place, Row
 from natsume.model.task import State
@@ -63,7 +64,7 @@ class SqlReading:
             wanted = replace(wanted, **{field: possible}) if values else wanted
         async with transaction(self.engine) as connection:
             # Who there is, is for operators to know: others' own tasks are looked at one by one.
-            for field in _NAMES if who.operator else ("actors",):
+            for field in _NAMES if who.operator else ("workers", "actors"):
                 values = getattr(wanted, field) or ()
                 if any("*" in value for value in values):
                     names = await _names(connection, tasks.c[COLUMNS[field]], values)
@@ -71,7 +72,10 @@ class SqlReading:
                         return []
                     wanted = replace(wanted, **{field: names or values})
             few = await few_of(connection, wanted)
-            statement = page(wanted, count, after, who) if few is None else page_of(few, wanted, count, after, who)
+            if few is None:
+                statement = page(wanted, count, after, who, await lead_of(connection, wanted, who))
+            else:
+                statement = page_of(few, wanted, count, after, who)
             return [_row(found) for found in (await connection.execute(statement)).mappings()]
 
     async def consume(self, row: Row) -> None:
@@ -81,6 +85,7 @@ class SqlReading:
             if (await connection.execute(mark)).rowcount:
                 return
         values = {name: getattr(row, name) for name in ("id", "step", "state", "actor", "owner", "tenant")}
+        values["traits"] = traits(values)
         times = {name: moment(getattr(row, name)) for name in ("enqueued_at", "heartbeat_at")}
         try:
             async with transaction(self.engine) as connection:

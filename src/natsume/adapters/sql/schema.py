@@ -1,7 +1,8 @@
 """The ledger's tables; `migrations/` makes them, and a test compares the two.
 
 Each index that serves a filter has the column, the state and the time that lists are ordered by: with the
-states named one by one, the newest of any filter lie together, those without a value too.
+states named one by one, the newest of any filter lie together, those without a value too. Behind these lie the traits
+(`core.traits`), which rule out nearly all that has not what else is asked for: no two columns need an index together.
 """
 
 from typing import Any, Final
@@ -82,17 +83,20 @@ tasks = Table(
     Column("body", long_bytes()),
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("resent_at", Moment),
+    Column("traits", BigInteger, nullable=False, server_default="0"),
+    Column("label_traits", BigInteger, nullable=False, server_default="0"),
     **_OPTIONS,
 )
 
 _TIME: Final = ("enqueued_at", "id")
+_TRAITS: Final = ("traits", "label_traits")
 for _name in ("owner", "actor", "worker", "parent", "root", "join_id", "reason"):
-    Index(f"tasks_{_name}", _name, "state", *_TIME, _table=tasks)
+    Index(f"tasks_{_name}", _name, "state", *_TIME, *_TRAITS, _table=tasks)
 # With the owner, for whoever sees a tenant's tasks and asks for those of some owners.
-Index("tasks_tenant", "tenant", "state", *_TIME, "owner", _table=tasks)
+Index("tasks_tenant", "tenant", "state", *_TIME, *_TRAITS, "owner", _table=tasks)
 for _name in ("started_at", "finished_at", "heartbeat_at"):
     Index(f"tasks_{_name}", "state", _name, "id", _table=tasks)
-Index("tasks_state", "state", *_TIME, _table=tasks)
+Index("tasks_state", "state", *_TIME, *_TRAITS, _table=tasks)
 
 for _name in ("consumed", "cancel_requested"):
     # Few are flagged, and those are looked for.
