@@ -37,12 +37,14 @@ async def lead_of(connection: AsyncConnection, wanted: Filter, who: Who) -> str 
 
     None where it does not matter, or many have each of these: among them much of what one may see soon comes up.
     """
-    asked = [one for one in asked_of(wanted) if one.values != (None,)]
+    asked = sorted(asked_of(wanted), key=lambda one: one.values == (None,))
     if not asked or (who.operator and len(asked) == 1 and not wanted.labels):
         return None
     states = tuple(State) if wanted.states is None else wanted.states
+    of = dict(tasks.c.items())
     for one in asked:
-        found = select(literal(1)).where(one.holds(dict(tasks.c.items())), tasks.c.state.in_(states))
+        span = within(wanted, TIMES[0], of)
+        found = select(literal(1)).where(one.holds(of), tasks.c.state.in_(states), *span)
         counted = select(func.count()).select_from(found.limit(_SOME + 1).subquery())
         if one.name == "id" or (await connection.execute(counted)).scalar_one() <= _SOME:
             return one.name
@@ -54,7 +56,7 @@ def _narrow(wanted: Filter) -> Iterator[Select[Any]]:
         label = (labels.c.name == fitted(name), labels.c.value == fitted(value))
         yield select(labels.c.task_id).where(*label)
     states = tuple(State) if wanted.states is None else wanted.states
-    for name in TIMES:
+    for name in TIMES[1:]:  # by the first one the pages are ordered
         bounds = list(within(wanted, name, dict(tasks.c.items())))
         if bounds:
             yield select(tasks.c.id).where(tasks.c.state.in_(states), *bounds)

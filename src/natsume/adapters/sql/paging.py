@@ -202,7 +202,7 @@ def _newest(
     if ruled:  # by the index alone; what is left is read
         source = _InOrder(_FIRST, _ROW, _ROW.c.id == _FIRST.c.id)
         lead = () if first is None else (first.name, "owner") if first.name == "tenant" else (first.name,)
-        of = _ROW_HAS | {name: _FIRST_HAS[name] for name in ("id", "state", "enqueued_at", *lead)}
+        of = _ROW_HAS | {name: _FIRST_HAS[name] for name in ("state", "enqueued_at", *lead)}
     conditions = [*([first.holds(_FIRST_HAS)] if first else []), *ruled, *scope.rest(of), *meant(wanted, after, of)]
     keys = select(_FIRST.c.id, _FIRST.c.enqueued_at).select_from(source).where(*conditions)
     if first is not None and first.name != "id":
