@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 from natsume import BaseLock, BaseTask, LockedObjectType, MutexLock, Priority, RateLimiter
-from natsume.registry import Registry
+from natsume.actors.registry import Registry
 
 
 class Seen:

@@ -8,10 +8,10 @@ from typing import Self
 
 from bench.actors import Noop, Seen
 from natsume import BaseTask
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.compose import working
 from natsume.connecting import connect
-from natsume.registry import Registry
 from natsume.settings import Settings
 
 TASKS = 100_000

@@ -19,9 +19,9 @@ from natsume.compose import working
 from natsume.connecting import connect, connected
 from natsume.core.projection import project
 from natsume.model.subject import submitted
-from natsume.restoration import restorer_of
+from natsume.restoring.restoration import restorer_of
+from natsume.service.submission import message_of, submitted_of
 from natsume.settings import Settings
-from natsume.submission import message_of, submitted_of
 
 TASKS = 100_000
 BATCH = 500

@@ -8,11 +8,11 @@ import sqlalchemy
 
 from bench.measures import percentile
 from natsume import BaseTask, Size
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.client import Client
 from natsume.compose import working
 from natsume.connecting import connect
-from natsume.registry import Registry
 from natsume.settings import Settings
 
 TASKS = 500

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from natsume.actors.inject import overriding
 from natsume.databases import dispose_engines
-from natsume.inject import overriding
 from natsume_examples.owners import tasks as owners
 from natsume_examples.owners.db import OwnersDB
 from natsume_examples.owners.directory import Directory

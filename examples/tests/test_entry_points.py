@@ -1,4 +1,4 @@
-from natsume.registry import Registry
+from natsume.actors.registry import Registry
 
 
 def test_the_actors_are_installed(natsume_registry):

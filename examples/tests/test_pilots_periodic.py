@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from natsume import CronSchedule, IntervalSeconds, MutexLock
+from natsume.config.tasks_file import parse
 from natsume.model.config import Applied
-from natsume.tasks_file import parse
 from natsume.testing import until
 from natsume_examples.pilots.db import PilotsDB
 from natsume_examples.pilots.logic import ACTIVE, Element, Status

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 import natsume
-from natsume.registry import Registry
+from natsume.actors.registry import Registry
 from natsume.settings import Settings
 from natsume_examples.pilots.db import PilotsDB
 from natsume_examples.pilots.logic import Element

@@ -1,8 +1,8 @@
 import asyncio
 import sys
 
+from natsume.actors.inject import make_plan
 from natsume.databases import dispose_engines
-from natsume.inject import make_plan
 from natsume_examples.owners.tasks import SyncOwnersTask
 from natsume_examples.pilots.db import PilotsDB
 

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
+from natsume.actors.registry import Registry
 from natsume.control import TaskControl
 from natsume.core.claim import place_of
 from natsume.exceptions import UsageError
@@ -15,7 +16,6 @@ from natsume.flows import Flow
 from natsume.model import limits
 from natsume.model.record import Child, Chunk, Group, When, child_id
 from natsume.model.task import Task
-from natsume.registry import Registry
 
 Submit = Callable[[Task, float | None], Awaitable[None]]
 """Takes a task and when it is due (Unix seconds, None for now)."""

@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec.structs import replace
 
-from natsume.cancelling import Cancelling
+from natsume.actors.registry import Registry
 from natsume.core.claim import key_of
 from natsume.core.rights import Act, Who, who_is
 from natsume.exceptions import UnknownTask
 from natsume.flows import Flow
-from natsume.grouping import Grouping
-from natsume.insist import insist
-from natsume.ledger import Ledger
 from natsume.model.claim import Unique
 from natsume.model.record import Place, When
 from natsume.model.status import Status
 from natsume.model.task import ENDED, Task
-from natsume.outcomes import checked_token, result_of, told_of_duplicate
 from natsume.ports import Chunks, Claims, EventSink, Inquiries, Letters, Outgoing, Reading, Records
-from natsume.publishing import event_of
-from natsume.registry import Registry
-from natsume.replaying import DeadLetters, user
-from natsume.sending import Sending
-from natsume.submission import due_at, message_of
-from natsume.tracking import track as write_submitted
-from natsume.unique import Uniqueness
+from natsume.service.cancelling import Cancelling
+from natsume.service.grouping import Grouping
+from natsume.service.insist import insist
+from natsume.service.ledger import Ledger
+from natsume.service.outcomes import checked_token, result_of, told_of_duplicate
+from natsume.service.publishing import event_of
+from natsume.service.replaying import DeadLetters, user
+from natsume.service.sending import Sending
+from natsume.service.submission import due_at, message_of
+from natsume.service.tracking import track as write_submitted
+from natsume.service.unique import Uniqueness
 
 if TYPE_CHECKING:
     from natsume.outbox import AnySession

@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.events import ActorEvents
 from natsume.adapters.nats.feed import RecordFeed
 from natsume.adapters.nats.lifeline import NatsLifeline
 from natsume.adapters.nats.records_feed import LedgerFeed
 from natsume.adapters.nats.services import WireServices
-from natsume.agenda import agenda
+from natsume.config.agenda import agenda
 from natsume.connecting import cancelling_of, claiming_of, connected
 from natsume.enums import Size
 from natsume.model.config import Applied, Unreadable
 from natsume.model.task import State
-from natsume.registry import Registry
 from natsume.runtime.canceller import Canceller
 from natsume.runtime.dispatcher import Dispatcher
 from natsume.runtime.freeing import FreeingFeed
@@ -123,7 +123,7 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
     Actors come from the installed entry points where no `registry` is given.
     """
     from natsume.adapters.sql.ledger import SqlLedger  # noqa: PLC0415 - workers and `--help` do without SQLAlchemy
-    from natsume.restoration import resender_of, restorer_of  # noqa: PLC0415
+    from natsume.restoring.restoration import resender_of, restorer_of  # noqa: PLC0415
 
     registry = registry or Registry.load(settings.prefixes)
     async with (

@@ -5,18 +5,18 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
 
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.events import StreamEvents
 from natsume.adapters.nats.outlet import StreamOutlet
 from natsume.adapters.nats.topology import ensure
 from natsume.adapters.sql.asked import AskedLedger
-from natsume.cancelling import Cancelling
 from natsume.client import Client
-from natsume.registry import Registry
 from natsume.runtime.claiming import Claiming
-from natsume.sending import Sending
+from natsume.service.cancelling import Cancelling
+from natsume.service.sending import Sending
+from natsume.service.unique import Uniqueness
 from natsume.settings import Settings
-from natsume.unique import Uniqueness
 
 
 @asynccontextmanager

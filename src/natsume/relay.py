@@ -19,10 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from natsume.core.reaction import Due
 from natsume.exceptions import BrokerError
-from natsume.model import limits, status
+from natsume.model import limits, status, times
 from natsume.model.record import Place
 from natsume.outbox import table
-from natsume.sending import Parcel, Sending
+from natsume.service.sending import Parcel, Sending
 
 if TYPE_CHECKING:
     from natsume.client import Client
@@ -109,7 +109,7 @@ class Relay:
         now = time.time() if self._is_sqlite else func.unix_timestamp(func.now(6))
         free = (table.c.claimed_until.is_(None)) | (table.c.claimed_until < now)
         picked = select(table.c.number).where(wanted, free).order_by(table.c.number).limit(limits.RELAY_BATCH)
-        claim = update(table).values(tries=table.c.tries + 1, claimed_until=now + limits.RELAY_CLAIM_S)
+        claim = update(table).values(tries=table.c.tries + 1, claimed_until=now + times.RELAY_CLAIM_S)
         if self._is_sqlite:
             return await self._claim_in_sqlite(picked, claim)
         async with self._transaction() as connection:

@@ -10,7 +10,7 @@ from natsume.adapters.nats import leases as leases_module
 from natsume.adapters.nats.broker import Broker
 from natsume.core import outcome, waiting
 from natsume.enums import Priority, Size
-from natsume.model import limits, subject
+from natsume.model import subject, times
 from natsume.model.lock import Blocked, Hold, Holding, Mode, Want
 from natsume.model.subject import Lane, kv
 from natsume.model.task import Task
@@ -99,7 +99,7 @@ async def test_a_writer_gets_in_after_those_that_read_when_it_asked(waiters: Wai
 async def test_a_waiting_writers_request_is_kept_up(waiters: Waiters, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader may hold for longer than a request stands; whoever looks at the line renews it."""
     await waiters.take(READ, "r")
-    monkeypatch.setattr(limits, "REQUEST_S", 2.0)
+    monkeypatch.setattr(times, "REQUEST_S", 2.0)
     monkeypatch.setattr("natsume.core.locking.REQUEST_S", 2.0)
     await waiters.wait(WRITE, "w")
 
@@ -151,7 +151,7 @@ async def test_nobody_comes_between_a_release_and_the_one_it_wakes(waiters: Wait
 async def test_a_reservation_that_nobody_takes_ends_and_others_go_on(
     waiters: Waiters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "RESERVE_S", 1.0)
+    monkeypatch.setattr(times, "RESERVE_S", 1.0)
     holder = await waiters.take(MUTEX, "h")
     for task in ("t1", "t2"):
         await waiters.wait(MUTEX, task)

@@ -14,7 +14,7 @@ from natsume.adapters.sql.engine import engine_of
 from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.schema import metadata, tasks
 from natsume.exceptions import LedgerError
-from natsume.model import limits
+from natsume.model import times
 from natsume.settings import Settings
 
 
@@ -66,7 +66,7 @@ async def test_a_migration_takes_the_time_that_it_takes(engine, monkeypatch):
         time.sleep(1.0)  # a million rows get their indexes
 
     monkeypatch.setattr(migrating, "_upgrade", of_many_rows)
-    monkeypatch.setattr(limits, "LEDGER_COMMIT_S", 0.9)
+    monkeypatch.setattr(times, "LEDGER_COMMIT_S", 0.9)
     assert await migrating.migrate(engine) == (None, migrating.HEAD)
     assert await migrating.revision(engine) == migrating.HEAD
 

@@ -11,7 +11,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as some
 
-from natsume.arguments import Arguments
+from natsume.actors.arguments import Arguments
 from natsume.base_task import BaseTask
 from natsume.exceptions import ArgumentsError
 

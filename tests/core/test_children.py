@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from natsume import BaseTask
+from natsume.actors.registry import Registry
 from natsume.children import Children
 from natsume.exceptions import BrokerError, NatsumeError
 from natsume.model.record import Chunk, child_id
 from natsume.model.subject import parse_lane
 from natsume.model.task import Task
-from natsume.registry import Registry
 
 
 @dataclass

@@ -9,7 +9,7 @@ from natsume.enums import Priority, Size
 from natsume.model.claim import Claim
 from natsume.model.subject import Lane, is_id
 from natsume.model.task import State, Task
-from natsume.submission import submitted_of
+from natsume.service.submission import submitted_of
 
 TASK = Task("one", "shop.eu:Ship", Lane(Priority.NORMAL, Size.SMALL), b'{"order":7,"to":{"b":1,"a":2}}')
 BY_ARGS, BY_ID = Unique(), Unique(by="id")

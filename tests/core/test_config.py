@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from natsume import BaseTask, ExponentialBackoff, NoRetry
+from natsume.actors.registry import Registry
+from natsume.config.tasks_check import misfits
+from natsume.config.tasks_file import TasksFileError, parse
 from natsume.model.config import Applied, RetriesConfig, TaskConfig, TasksConfig
-from natsume.registry import Registry
 from natsume.runtime.overrides import Overrides, policy
-from natsume.tasks_check import misfits
-from natsume.tasks_file import TasksFileError, parse
 
 WHOLE = b"""
 vos: [lhcb, gridpp.ac.uk]

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from natsume import BaseTask, Event, UsageError
+from natsume.actors.registry import Registry
 from natsume.core.dispatch import may_be_known, task_id
 from natsume.model.event import Envelope, covers, event_headers, is_pattern, is_type, meet, read_event, without_covered
 from natsume.model.task import Fault, Reason
-from natsume.publishing import event_of
-from natsume.registry import Registry
 from natsume.runtime.dispatcher import arguments_of
+from natsume.service.publishing import event_of
 
 TYPES = ["a", "b", "a.b", "a.c", "b.b", "a.b.c", "a.b.c.d", "b.b.c"]
 PATTERNS = ["a", "*", "a.b", "a.*", "*.b", "*.*", "a.>", "*.>", ">", "a.*.c", "*.b.c", "a.*.>", "a.b.*"]

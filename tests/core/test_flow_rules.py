@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from natsume import BaseTask, Unique, chain, group
 from natsume import map as map_over
+from natsume.actors.registry import Registry, make_actor
 from natsume.children import Children
 from natsume.core.reaction import OpenJoins, ReadJoins, Submit, UpdateJoin, joins_of, react
 from natsume.exceptions import UsageError
@@ -16,7 +17,6 @@ from natsume.model import limits
 from natsume.model.record import Chunk, Done, child_id
 from natsume.model.subject import parse_lane
 from natsume.model.task import State, Task
-from natsume.registry import Registry, make_actor
 
 
 @dataclass

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from natsume.core.gcra import Asked, Quota, lateness_s, left_s, reserve, unused, usable_s
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.limit_rule import ConcurrencyRule, RateRule, Share
 
 NOW = 1_795_245_577.0
@@ -129,9 +129,9 @@ def test_the_gaps_are_few_apart_and_before_the_last_place(rule: RateRule, ahead:
 
 def test_there_is_no_place_beyond_a_month() -> None:
     rule = RateRule(1, 86_400.0)
-    times, quota = reserve(Quota(), [Asked(rule, 1, NOW)] * 100, NOW)
-    assert times.count(None) == 100 - 30
-    assert left_s(quota, NOW) < limits.RESERVE_AHEAD_S + 2 * 86_400
+    places, quota = reserve(Quota(), [Asked(rule, 1, NOW)] * 100, NOW)
+    assert places.count(None) == 100 - 30
+    assert left_s(quota, NOW) < times.RESERVE_AHEAD_S + 2 * 86_400
 
 
 def test_a_newer_rule_forgets_the_places_ahead_and_not_what_has_started() -> None:

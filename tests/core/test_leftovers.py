@@ -3,9 +3,9 @@
 import pytest
 
 from natsume.core.leftovers import ChunkName, expired, unnamed
-from natsume.model.limits import CHUNK_WAITS_S
 from natsume.model.record import Done
 from natsume.model.task import State
+from natsume.model.times import CHUNK_WAITS_S
 
 NAME = ChunkName("record.chunk.run-0.t", "t", "run")
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from natsume.config.tasks_file import TasksFileError, parse
 from natsume.core.limit_rules import (
     allowed,
     by_target,
@@ -16,7 +17,6 @@ from natsume.exceptions import UsageError
 from natsume.model.config import LimitConfig, LimitSet, LimitsSet
 from natsume.model.limit_rule import ConcurrencyRule, RateRule
 from natsume.model.limits import LIMITS_SET_MAX, PERMITS_MAX
-from natsume.tasks_file import TasksFileError, parse
 
 NAME = "rate:task:CERN-DST:RemoveFile"
 OWN = LimitConfig(10, 1.0, 1)

@@ -3,7 +3,7 @@
 import msgspec
 
 from natsume.adapters.nats.topology import files
-from natsume.model import limits
+from natsume.model import limits, times
 
 
 def config(name: str) -> dict[str, object]:
@@ -13,7 +13,7 @@ def config(name: str) -> dict[str, object]:
 def test_the_largest_task_and_record_fit_their_streams():
     assert config("TASKS")["max_msg_size"] == limits.TASK_MESSAGE_MAX
     assert config("RECORDS")["max_msg_size"] >= limits.RECORD_MAX
-    assert config("TASKS")["duplicate_window"] == limits.DUPLICATE_WINDOW_S * 1e9
+    assert config("TASKS")["duplicate_window"] == times.DUPLICATE_WINDOW_S * 1e9
 
 
 def test_the_largest_done_record_fits():

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from natsume import BaseTask, UsageError
+from natsume.actors.registry import make_actor
 from natsume.core.rights import NARROW, OPERATOR, Act, By, Who, Widened, carried, may, read, who_is, written
 from natsume.core.said import fitted
-from natsume.registry import make_actor
 
 ADA, BOB = Who("ada"), Who("bob", tenants=("lhcb",))
 NOBODY = Who()

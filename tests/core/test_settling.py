@@ -16,7 +16,7 @@ from natsume.model.record import Done, Failure, Letter, Settled, replay_id
 from natsume.model.status import task_of
 from natsume.model.subject import LANES
 from natsume.model.task import Reason, State, Task
-from natsume.replaying import paced
+from natsume.service.replaying import paced
 
 LANE = LANES[1]
 FAMILY: dict[str, Any] = {

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from natsume import BaseTask
+from natsume.actors.registry import Registry
 from natsume.core import effects as do
 from natsume.core import events as ev
 from natsume.core import phases as at
@@ -14,12 +15,11 @@ from natsume.core.delivery import Delivery, Rules
 from natsume.core.waiting import falls_back_at
 from natsume.enums import Priority, Size
 from natsume.exceptions import UsageError
-from natsume.model.limits import FALL_BACK_AFTER_S, FALL_BACK_LAST_S
 from natsume.model.lock import Blocked, Want
 from natsume.model.record import Done, Failed, Failure, History, Started
 from natsume.model.subject import Lane
 from natsume.model.task import Reason, State, Task
-from natsume.registry import Registry
+from natsume.model.times import FALL_BACK_AFTER_S, FALL_BACK_LAST_S
 
 LANE = Lane(Priority.NORMAL, Size.SMALL)
 NOW = 1_000.0

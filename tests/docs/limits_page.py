@@ -6,30 +6,46 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "limits.md"
-SOURCE = ROOT / "src" / "natsume" / "model" / "limits.py"
+MODEL = ROOT / "src" / "natsume" / "model"
 HEAD = """# Limits
 
-Every bound of the system. Sizes are in bytes, times in seconds. They are constants: no option changes them.
+Every bound of the system, and every time by which it goes. They are constants: no option changes them.
 What an installation can set is in [environment](environment.md).
 
-This page is written from the docstrings of `natsume.model.limits` by `tests/docs/limits_page.py`.
+This page is written by `tests/docs/limits_page.py`, from the docstrings of `limits` and `times` in `natsume.model`.
+"""
+BOUNDS = """
+## Bounds
+
+Sizes in bytes, text in characters.
 
 | limit | value | what it bounds |
+|---|---|---|
+"""
+TIMES = """
+## Times
+
+In seconds.
+
+| time | value | what takes so long |
 |---|---|---|
 """
 
 
 def rendered() -> str:
-    """The page, as the source wants it."""
+    """The page, as the sources want it."""
+    return HEAD + BOUNDS + _rows("limits.py") + TIMES + _rows("times.py")
+
+
+def _rows(source: str) -> str:
     rows = ""
-    body = ast.parse(SOURCE.read_text()).body
-    for bound, text in pairwise(body):
+    for bound, text in pairwise(ast.parse((MODEL / source).read_text()).body):
         if isinstance(bound, ast.AnnAssign) and isinstance(text, ast.Expr):
             assert isinstance(bound.target, ast.Name)
             assert isinstance(text.value, ast.Constant)
             sentence = " ".join(str(text.value.value).split())
             rows += f"| `{bound.target.id}` | {_number(ast.unparse(bound.value or bound.target))} | {sentence} |\n"
-    return HEAD + rows
+    return rows
 
 
 def _number(expression: str) -> str:

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from natsume import Who
+from natsume.actors.registry import Registry
 from natsume.compose import conducting, working
 from natsume.connecting import connect
 from natsume.core.rights import Act, By, Widened, may
 from natsume.exceptions import LedgerError, UnknownTask
 from natsume.model.ledger import Filter
 from natsume.model.task import State
-from natsume.registry import Registry
 from natsume.testing import until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "ask-what-became-of-a-task.md").read_text()

@@ -12,9 +12,9 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
+from natsume.actors.registry import Registry
 from natsume.cli.main import COMMANDS, Commands
 from natsume.compose import working
-from natsume.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.events import ActorEvents
 from natsume.compose import conducting, working
+from natsume.config.tasks_file import TasksFileError, parse
 from natsume.connecting import connect
 from natsume.core.dispatch import task_id
-from natsume.registry import Registry
 from natsume.settings import Settings
-from natsume.tasks_file import TasksFileError, parse
 from natsume.testing import until
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"

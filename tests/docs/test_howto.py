@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import text
 
 from natsume import chain
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.children import child_id
 from natsume.compose import conducting, working
 from natsume.connecting import connect
-from natsume.registry import Registry
 from natsume.settings import Settings
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"

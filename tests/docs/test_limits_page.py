@@ -2,7 +2,7 @@
 
 import limits_page
 
-from natsume.model import limits
+from natsume.model import limits, times
 
 
 def test_the_page_is_as_the_source_says():
@@ -10,5 +10,5 @@ def test_the_page_is_as_the_source_says():
 
 
 def test_no_bound_is_without_a_sentence():
-    bounds = [name for name in vars(limits) if name.isupper()]
+    bounds = [name for name in (*vars(limits), *vars(times)) if name.isupper()]
     assert [name for name in bounds if f"| `{name}` |" not in limits_page.rendered()] == []

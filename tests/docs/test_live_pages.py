@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from natsume.actors.registry import Registry
 from natsume.cli.main import main
+from natsume.config.tasks_file import parse
 from natsume.model.lock import Blocked, Holding, Mode, Want
 from natsume.model.strike import Strike
 from natsume.model.subject import LANES
 from natsume.model.task import Task
-from natsume.registry import Registry
-from natsume.tasks_file import parse
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 LIVE, WHO = HOWTO / "change-limits-live.md", HOWTO / "find-who-holds-a-lock.md"

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 
+from natsume.actors.registry import Registry
 from natsume.adapters.nats import line
 from natsume.compose import working
 from natsume.connecting import connect
 from natsume.exceptions import Fenced
 from natsume.model.lock import Holding
-from natsume.registry import Registry
 
 DOCS = Path(__file__).parents[2] / "docs"
 FILE = re.compile(r"```python\n# (\S+\.py)\n(.*?)```", re.DOTALL)

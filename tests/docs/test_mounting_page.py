@@ -9,9 +9,9 @@ import pytest
 
 from asgi import ask
 from natsume import BaseTask
+from natsume.actors.registry import Registry
 from natsume.compose import working
 from natsume.connecting import connect
-from natsume.registry import Registry
 from natsume.web.document import document
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "mount-the-status-api.md").read_text()

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from natsume.actors.registry import Registry
 from natsume.compose import working
 from natsume.connecting import connect
 from natsume.outbox import engine_at
-from natsume.registry import Registry
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "submit-from-a-transaction.md").read_text()
 

@@ -8,13 +8,13 @@ import pytest
 from typer.main import get_command
 
 from natsume import CatchUp, Overlap
-from natsume.agenda import agenda
+from natsume.actors.registry import Registry
 from natsume.cli import schedules
+from natsume.config.agenda import agenda
+from natsume.config.tasks_check import misfits
+from natsume.config.tasks_file import parse
 from natsume.model.config import TasksConfig
 from natsume.model.tick import ScheduleKey
-from natsume.registry import Registry
-from natsume.tasks_check import misfits
-from natsume.tasks_file import parse
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "run-tasks-periodically.md").read_text()
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from natsume.agenda import agenda
-from natsume.registry import Registry
-from natsume.tasks_check import misfits
-from natsume.tasks_file import parse
+from natsume.actors.registry import Registry
+from natsume.config.agenda import agenda
+from natsume.config.tasks_check import misfits
+from natsume.config.tasks_file import parse
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tutorial" / "pilots.md").read_text()

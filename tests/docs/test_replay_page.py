@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
+from natsume.actors.registry import Registry
 from natsume.compose import working
 from natsume.connecting import connect
-from natsume.registry import Registry
 from natsume.testing import task_done
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "replay-dead-letters.md").read_text()

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from natsume import BaseTask
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.compose import working
 from natsume.connecting import connect
-from natsume.registry import Registry
 from natsume.settings import Security, Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "secure-the-connection.md").read_text()

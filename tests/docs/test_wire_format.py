@@ -12,15 +12,15 @@ import nats
 import pytest
 
 from natsume import BaseTask
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.compose import working
 from natsume.connecting import connect
-from natsume.model import codec, limits
+from natsume.model import codec, limits, times
 from natsume.model.record import Done, Failed, Settled, Started, Submitted, replay_id
 from natsume.model.subject import LANES, decode, parse_ready
 from natsume.model.task import Reason, State
 from natsume.model.told import Commented, Flag, Heartbeat, Progressed, Released
-from natsume.registry import Registry
 from natsume.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "wire-format.md").read_text()
@@ -117,8 +117,8 @@ def test_the_bounds_that_the_page_names():
     assert named == (256 * 1024, 512 * 1024, 16 * 1024)
     named = (limits.HEADER_VALUE_MAX, limits.ID_MAX, limits.LABELS_MAX, limits.ATTEMPT_MAX, limits.NEST_MAX)
     assert named == (1024, 128, 32, 9_999_999, 64)
-    assert (limits.PLAIN_TTL_S, limits.START_TTL_S, limits.DUPLICATE_WINDOW_S) == (3600, 7 * 86400, 120)
-    assert (limits.TOLD_TTL_S, limits.PROGRESS_EVERY_S, limits.HEARTBEAT_S) == (7 * 86400, 0.5, 10)
+    assert (times.PLAIN_TTL_S, times.START_TTL_S, times.DUPLICATE_WINDOW_S) == (3600, 7 * 86400, 120)
+    assert (times.TOLD_TTL_S, times.PROGRESS_EVERY_S, times.HEARTBEAT_S) == (7 * 86400, 0.5, 10)
 
 
 def test_the_reasons_are_all_there():

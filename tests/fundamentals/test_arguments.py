@@ -9,7 +9,7 @@ import msgspec
 import pydantic
 import pytest
 
-from natsume.arguments import Arguments
+from natsume.actors.arguments import Arguments
 from natsume.base_task import BaseTask
 from natsume.exceptions import ArgumentsError, Unparsable, UsageError
 

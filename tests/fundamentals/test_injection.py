@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import pytest
 
+from natsume.actors.inject import make_plan, overriding
 from natsume.depends import DBDepends, Depends, NoTransaction, given, provide
 from natsume.exceptions import MissingDependency, UsageError
-from natsume.inject import make_plan, overriding
 
 LOG: list[str] = []
 

@@ -16,10 +16,10 @@ from natsume import (
     PeriodicVoAwareBaseTask,
     UsageError,
 )
-from natsume.agenda import agenda
+from natsume.actors.registry import Registry
+from natsume.config.agenda import agenda
+from natsume.config.tasks_file import parse
 from natsume.model.config import TasksConfig
-from natsume.registry import Registry
-from natsume.tasks_file import parse
 
 
 class Bare(PeriodicBaseTask):

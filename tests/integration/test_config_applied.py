@@ -8,15 +8,15 @@ import msgspec
 import pytest
 
 from natsume import BaseTask, ExponentialBackoff, IntervalSeconds, PeriodicBaseTask
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.broker import Broker
 from natsume.cli.main import main
 from natsume.compose import reconciler_of
+from natsume.config.tasks_file import parse
 from natsume.exceptions import BrokerError
 from natsume.model.config import Applied, TasksConfig
 from natsume.model.subject import kv
 from natsume.model.task import State
-from natsume.registry import Registry
-from natsume.tasks_file import parse
 from natsume.testing import task_done, until
 
 

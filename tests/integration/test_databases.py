@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import text
 
+from natsume.actors.inject import make_plan
 from natsume.databases import BaseSQLDB, dispose_engines
 from natsume.exceptions import MissingDependency, UsageError
-from natsume.inject import make_plan
 
 
 class JobParametersDB(BaseSQLDB):

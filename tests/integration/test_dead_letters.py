@@ -17,7 +17,7 @@ from natsume.exceptions import BrokerError, UnknownTask, UsageError
 from natsume.model.record import Done, Letter, When, child_id, replay_id
 from natsume.model.subject import RECORDS
 from natsume.model.task import Reason, State
-from natsume.replaying import order_of
+from natsume.service.replaying import order_of
 from natsume.testing import task_done, until
 
 RAN: list[object] = []

@@ -8,13 +8,13 @@ import nats
 import pytest
 
 from natsume import BaseTask, Event, TaskInfo
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.events import ActorEvents
 from natsume.compose import conducting
 from natsume.core import dispatch
 from natsume.core.dispatch import task_id
 from natsume.model.task import Reason, State
 from natsume.ports import Subscription
-from natsume.registry import Registry
 from natsume.testing import task_done, until
 
 RAN: list[tuple[str, object]] = []

@@ -7,7 +7,7 @@ import pytest
 
 from natsume.core.delivery import Delivery
 from natsume.enums import Priority, Size
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.subject import Lane
 from natsume.model.task import Task
 from natsume.runtime.intake import Intake
@@ -174,7 +174,7 @@ async def test_a_place_that_has_come_goes_before_what_is_buffered(intake, starte
 
 
 async def test_a_place_far_ahead_or_long_past_is_for_the_table_to_decide(intake, started):
-    intake.arrived(placed("far", limits.HOLD_S + 5))
+    intake.arrived(placed("far", times.HOLD_S + 5))
     intake.arrived(placed("past", -5, sequence=2))
     assert [one.task.id for one in started] == ["far", "past"]
 

@@ -9,9 +9,9 @@ import pytest
 
 from natsume import BaseTask, ConcurrencyLimiter, RateLimiter, Semaphore
 from natsume.cli.main import main
+from natsume.config.tasks_file import parse
 from natsume.model.config import Applied
 from natsume.model.limit_rule import ConcurrencyRule, RateRule
-from natsume.tasks_file import parse
 from natsume.testing import until
 
 

@@ -16,7 +16,7 @@ from natsume.adapters.nats.kept import RESTORED
 from natsume.binding import bind
 from natsume.compose import conducting
 from natsume.exceptions import UnknownTask, UsageError
-from natsume.model import limits
+from natsume.model import times
 from natsume.outbox import create_table, metadata, table
 from natsume.relay import Relay, relaying
 from natsume.testing import task_done, until
@@ -143,7 +143,7 @@ async def test_a_row_whose_relay_died_is_sent_by_another_and_runs_once(
     monkeypatch.setattr(natsume_client.sending, "end", end)
     assert await natsume_client.result(token) == 1
     assert await relay.once() == 0
-    monkeypatch.setattr(limits, "RELAY_CLAIM_S", 0.0)
+    monkeypatch.setattr(times, "RELAY_CLAIM_S", 0.0)
     async with engine.begin() as connection:
         await connection.execute(table.update().values(claimed_until=0.0))
     assert await relay.once() == 1

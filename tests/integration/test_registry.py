@@ -7,10 +7,10 @@ from textwrap import dedent
 import pytest
 
 from natsume import BaseTask, LockedObjectType, MutexLock, NoRetry
+from natsume.actors.registry import Registry
 from natsume.enums import Priority, Size
 from natsume.exceptions import UnknownActor, UsageError
 from natsume.model.subject import Lane
-from natsume.registry import Registry
 
 OWNERS = """
     from dataclasses import dataclass

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from natsume import BaseTask, UnretryableError
+from natsume.actors.registry import Registry
 from natsume.compose import conducting
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.record import Child, Chunk, child_id
 from natsume.model.task import State
-from natsume.registry import Registry
 from natsume.runtime.sweeper import Sweeper
 from natsume.testing import task_done, until
 
@@ -95,7 +95,7 @@ async def test_what_nobody_ever_commits_goes_after_its_time(natsume_broker, swee
     await natsume_broker.chunks.write("lost", "run", 0, CHUNK)
     assert await sweeper.once() == 0
     now = natsume_broker.now()
-    later = Sweeper(natsume_broker.old_chunks, natsume_broker.inquiries, lambda: now + limits.CHUNK_WAITS_S + 60)
+    later = Sweeper(natsume_broker.old_chunks, natsume_broker.inquiries, lambda: now + times.CHUNK_WAITS_S + 60)
     assert await later.once() == 1
     assert await tasks_of() == []
 

@@ -11,13 +11,13 @@ import pytest
 from msgspec.structs import replace
 
 from natsume import BaseTask, CallbackSpawner, HeldLocks, MutexLock, TaskControl, on_loop
+from natsume.actors.registry import Registry
 from natsume.compose import working
 from natsume.control import should_cancel
 from natsume.exceptions import CancelHonoured, UsageError
-from natsume.model import limits
+from natsume.model import times
 from natsume.model.record import child_id
 from natsume.model.task import State
-from natsume.registry import Registry
 from natsume.runtime import keepalive
 from natsume.telemetry import task_fields
 from natsume.testing import task_done, until
@@ -176,7 +176,7 @@ async def test_a_thread_that_was_told_keeps_its_lock_until_it_ends_and_has_faile
 async def test_a_thread_that_does_not_end_fails_and_ends_the_worker(
     natsume_client, natsume_start_worker, natsume_broker, monkeypatch, caplog
 ):
-    monkeypatch.setattr(limits, "THREAD_LINGER_S", 0.1)
+    monkeypatch.setattr(times, "THREAD_LINGER_S", 0.1)
     exits: list[int] = []
     ended = threading.Event()
 

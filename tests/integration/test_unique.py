@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import pytest
 
 from natsume import BaseTask, DuplicateTask, Unique
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.direct import DirectReader
 from natsume.compose import conducting
 from natsume.connecting import connect
 from natsume.exceptions import BrokerError
 from natsume.model.task import State
-from natsume.registry import Registry
 from natsume.testing import task_done, until
 
 RAN: list[str] = []

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from natsume import BaseTask, CallbackSpawner, JoinResults, Unique
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.events import ActorEvents
 from natsume.compose import conducting
 from natsume.connecting import claiming_of, connected
@@ -19,7 +20,6 @@ from natsume.exceptions import BrokerError
 from natsume.model.record import When, child_id
 from natsume.model.subject import Lane
 from natsume.model.task import Reason, State, Task
-from natsume.registry import Registry
 from natsume.testing import task_done, until
 
 RAN: list[str] = []

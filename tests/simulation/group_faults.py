@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from natsume.model import limits
+from natsume.model import times
 
 from . import faults
 from .faults import Stage
@@ -71,7 +71,7 @@ def crash_broker(stage: GroupStage) -> None:
 
 def pass_time(stage: GroupStage) -> None:
     """Everything is quiet for longer than the server remembers message ids, but not past the horizon of records."""
-    if stage.world.now - START < limits.PLAIN_TTL_S / 2:
+    if stage.world.now - START < times.PLAIN_TTL_S / 2:
         stage.pass_time(130.0)
 
 

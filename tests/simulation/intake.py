@@ -1,7 +1,7 @@
 """What a simulated worker has in hand: each id once at a time, as in the real intake."""
 
 from natsume.core.delivery import Delivery
-from natsume.model.limits import HOLD_S
+from natsume.model.times import HOLD_S
 
 from .world import Message, World
 

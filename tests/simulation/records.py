@@ -2,7 +2,7 @@
 
 import msgspec
 
-from natsume.model import limits, subject
+from natsume.model import subject, times
 from natsume.model.record import Done, Failed, History, Started
 
 START = 1_000_000.0
@@ -30,7 +30,7 @@ class Records:
         """Write the done record under the fence over all classes; whether it was written."""
         if self._done_is_fenced and self.done(record.id) is not None:
             return False
-        ttl_s = limits.PLAIN_TTL_S if record.kind == "plain" else None
+        ttl_s = times.PLAIN_TTL_S if record.kind == "plain" else None
         self._write(subject.done(record.kind, record.id), record, ttl_s)
         return True
 
@@ -50,7 +50,7 @@ class Records:
         standing = self._read(name)
         if (standing.sequence if standing else 0) != expected:
             return None
-        return self._write(name, record, limits.START_TTL_S)
+        return self._write(name, record, times.START_TTL_S)
 
     def look_up(self, task_id: str, attempt: int) -> History:
         """What stands of a task and attempt."""

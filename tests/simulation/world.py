@@ -12,8 +12,8 @@ from natsume.core.delivery import Boot
 from natsume.core.gcra import Asked, Quota
 from natsume.model import subject
 from natsume.model.limit_rule import Share
-from natsume.model.limits import SETTLE_S
 from natsume.model.task import Task
+from natsume.model.times import SETTLE_S
 from natsume.model.told import Flag
 
 from .locking import Bucket

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from natsume.actors.registry import Actor, Registry
 from natsume.cli.choosing import point
 from natsume.cli.session import new_app, session_of
 from natsume.cli.table import AsJson, show_rows
 from natsume.exceptions import BrokerError
 from natsume.model.ledger import Hunger, Resource
 from natsume.model.strike import Strike, Strikes
-from natsume.registry import Actor, Registry
 from natsume.settings import Settings
 
 _HUNGRY: Final = 5

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from natsume.actors.registry import Actor, Registry
 from natsume.base_task import BaseTask
 from natsume.cli.errors import Problems
 from natsume.cli.given import ActorName, Args, Kwargs, make_task
 from natsume.cli.session import new_app, session_of
 from natsume.exceptions import BrokerError, UsageError
-from natsume.registry import Actor, Registry
 from natsume.results import JoinResults
 from natsume.settings import Settings
 

@@ -11,7 +11,7 @@ import typer
 
 from natsume.core.settling import DeadLetter, Wanted
 from natsume.model.task import Reason
-from natsume.replaying import DeadLetters
+from natsume.service.replaying import DeadLetters
 
 _AGE: Final = re.compile(r"(\d{1,9})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

@@ -64,9 +64,9 @@ def digest(config: TasksConfig) -> str:
 
 
 def _checked(settings: Settings, file: Path, any_actor: bool) -> TasksConfig:
-    from natsume.registry import Registry  # noqa: PLC0415 - `show` needs no actors
-    from natsume.tasks_check import misfits  # noqa: PLC0415
-    from natsume.tasks_file import TasksFileError, read  # noqa: PLC0415
+    from natsume.actors.registry import Registry  # noqa: PLC0415 - `show` needs no actors
+    from natsume.config.tasks_check import misfits  # noqa: PLC0415
+    from natsume.config.tasks_file import TasksFileError, read  # noqa: PLC0415
 
     try:
         config = read(file)

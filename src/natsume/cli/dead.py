@@ -20,7 +20,7 @@ from natsume.core.settling import DeadLetter, Order, Wanted
 from natsume.exceptions import UsageError
 from natsume.model.limits import ARGUMENTS_MAX
 from natsume.model.record import Done, Failed
-from natsume.replaying import DeadLetters, Link, order_of
+from natsume.service.replaying import DeadLetters, Link, order_of
 from natsume.settings import Settings
 
 app = group_app("List, show, replay, edit and discard dead letters.")

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.cli.crew import Member
 from natsume.cli.session import Session, new_app, session_of
@@ -19,7 +20,6 @@ from natsume.cli.signals import stop_on_signals
 from natsume.cli.worker import refuse_problems
 from natsume.enums import Size
 from natsume.exceptions import UsageError
-from natsume.registry import Registry
 from natsume.settings import Security, Settings
 
 _HOST: Final = "127.0.0.1"

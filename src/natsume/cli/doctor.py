@@ -6,11 +6,11 @@ from typing import Annotated
 import msgspec
 import typer
 
+from natsume.actors.registry import Registry
 from natsume.cli.actors import problems_of
 from natsume.cli.session import new_app, session_of
 from natsume.cli.table import AsJson, show_rows
 from natsume.core.diagnosis import diagnose
-from natsume.registry import Registry
 
 app = new_app()
 

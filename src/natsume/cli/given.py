@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from natsume.actors.registry import Actor, Registry
 from natsume.base_task import BaseTask
-from natsume.registry import Actor, Registry
 
 ActorName = Annotated[str, typer.Argument(metavar="GROUP:Name", help="The actor; its name alone if only one has it.")]
 Args = Annotated[str | None, typer.Option("--args", metavar="JSON", help="A JSON list: arguments in order.")]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import typer
 
+from natsume.actors.registry import Actor, Registry
 from natsume.base_task import BaseTask
 from natsume.binding import bind
 from natsume.children import Children
@@ -27,14 +28,13 @@ from natsume.model.record import Chunk, Done
 from natsume.model.task import State, Task
 from natsume.model.told import Progress
 from natsume.ports import Lease
-from natsume.registry import Actor, Registry
 from natsume.runtime.holder import Holder
 from natsume.runtime.keepalive import Keepalive, Lifeline
 from natsume.runtime.run import Run
 from natsume.runtime.watch import Watch
+from natsume.service.tracking import track
 from natsume.settings import Settings
 from natsume.threads import Thread
-from natsume.tracking import track
 
 if TYPE_CHECKING:  # a task without locks or children must not pay for it
     from natsume.adapters.nats.broker import Broker

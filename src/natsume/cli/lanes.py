@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from natsume.actors.registry import Registry
 from natsume.cli.session import new_app, session_of
 from natsume.cli.table import AsJson, show_rows
 from natsume.core.lanes import Judgement, Reading, judge, judge_effects, judge_waiters
-from natsume.registry import Registry
 from natsume.settings import Settings
 
 app = new_app()

@@ -86,8 +86,8 @@ def _target(session: Session, lock: str, actor: str | None, any_actor: bool) -> 
         raise UsageError(f"{name} alone is every {name} lock of one actor; name it with --actor")
     if any_actor:
         return name, actor
-    from natsume.registry import Registry  # noqa: PLC0415 - not for what is installed elsewhere
-    from natsume.tasks_check import object_type_flaw  # noqa: PLC0415
+    from natsume.actors.registry import Registry  # noqa: PLC0415 - not for what is installed elsewhere
+    from natsume.config.tasks_check import object_type_flaw  # noqa: PLC0415
 
     registry = Registry.load(session.settings.prefixes)
     wrong = object_type_flaw(name) if ":" in name else None
@@ -161,8 +161,8 @@ def _of_file(applied: Applied) -> Iterator[LimitSet]:
 
 def _of_classes(settings: Settings) -> list[dict[str, Any]]:
     """What the limiters of installed actors declare; for which objects is known when a task names them."""
+    from natsume.actors.registry import Registry  # noqa: PLC0415
     from natsume.locks import ConcurrencyLimiter, RateLimiter, Semaphore  # noqa: PLC0415 - `--help` need not load it
-    from natsume.registry import Registry  # noqa: PLC0415
 
     Registry.load(settings.prefixes)
     found = [cls for kind in (ConcurrencyLimiter, RateLimiter, Semaphore) for cls in _subclasses(kind)]

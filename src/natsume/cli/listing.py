@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 import typer
 
+from natsume.actors.registry import Registry
 from natsume.cli.choosing import point
 from natsume.cli.session import session_of
 from natsume.cli.table import Array, AsJson, show_rows
 from natsume.core.listing import labels_of
-from natsume.ledger import Ledger
 from natsume.model.codec import timestamp
 from natsume.model.ledger import Filter, Row
 from natsume.model.limits import FIND_MAX
 from natsume.model.task import State
-from natsume.registry import Registry
+from natsume.service.ledger import Ledger
 from natsume.settings import Settings
 
 if TYPE_CHECKING:

@@ -42,13 +42,13 @@ def restore(
 
 
 async def _restore(settings: Settings, recreate: bool, wait_s: float, replicas: int | None) -> dict[str, Any]:
+    from natsume.actors.registry import Registry  # noqa: PLC0415
     from natsume.adapters.sql.migrating import require  # noqa: PLC0415 - `--help` need not load any of these
     from natsume.adapters.sql.remains import SqlEpochs  # noqa: PLC0415
     from natsume.compose import database  # noqa: PLC0415
     from natsume.connecting import connected  # noqa: PLC0415
-    from natsume.recreation import Recreation  # noqa: PLC0415
-    from natsume.registry import Registry  # noqa: PLC0415
-    from natsume.restoration import restorer_of  # noqa: PLC0415
+    from natsume.restoring.recreation import Recreation  # noqa: PLC0415
+    from natsume.restoring.restoration import restorer_of  # noqa: PLC0415
 
     registry = Registry.load(settings.prefixes)
     async with database(settings) as engine, connected(settings, name="natsume restore") as broker:

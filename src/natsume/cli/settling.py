@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from natsume.actors.registry import Registry
 from natsume.cli.table import Array
 from natsume.cli.task_row import moment
 from natsume.core.settling import DeadLetter, Order, Outcome, Verdict, judge
 from natsume.model.limits import REPLAYS_PER_S_MAX
-from natsume.registry import Registry
-from natsume.replaying import DeadLetters, Link, paced
+from natsume.service.replaying import DeadLetters, Link, paced
 from natsume.settings import Settings
 
 if TYPE_CHECKING:

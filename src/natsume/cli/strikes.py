@@ -40,8 +40,8 @@ def given(session: Session, actor: str, args: list[str] | None, any_actor: bool)
         arguments[name] = value
     if any_actor:
         return actor, arguments
-    from natsume.registry import Registry  # noqa: PLC0415 - not for what is installed elsewhere
-    from natsume.tasks_check import instead  # noqa: PLC0415
+    from natsume.actors.registry import Registry  # noqa: PLC0415 - not for what is installed elsewhere
+    from natsume.config.tasks_check import instead  # noqa: PLC0415
 
     found = Registry.load(session.settings.prefixes).find(actor)
     for name in arguments:

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
+from natsume.actors.registry import Registry
 from natsume.base_task import BaseTask
 from natsume.cli.given import ActorName, Args, Kwargs, labels_of, make_task
 from natsume.cli.session import new_app, session_of
-from natsume.registry import Registry
 from natsume.settings import Settings
 
 _WAIT_S: Final = 3600.0

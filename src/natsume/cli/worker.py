@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from natsume.actors.registry import Registry
 from natsume.cli.errors import Problems
 from natsume.cli.parent import PATIENCE_S, Parent
 from natsume.cli.session import new_app, session_of
 from natsume.cli.signals import stop_on_signals
 from natsume.enums import Size
 from natsume.model import limits
-from natsume.registry import Registry
 from natsume.settings import Settings
 
 _log = logging.getLogger(__name__)

@@ -23,8 +23,9 @@ from natsume.core.rows import arm as _arm
 from natsume.core.rows import commit as _commit
 from natsume.core.rows import park as _park
 from natsume.core.rows import start as _start
-from natsume.model.limits import HOLD_LEAD_S, HOLD_S, UNKNOWN_OFFERS_MAX
+from natsume.model.limits import UNKNOWN_OFFERS_MAX
 from natsume.model.task import Fault, Reason
+from natsume.model.times import HOLD_LEAD_S, HOLD_S
 
 _TAKE_LOCKS: Final = (do.TakeLocks(),)
 

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.limit_rule import RateRule, Share
 
 _NS: Final = 1_000_000_000
@@ -43,7 +43,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 def lateness_s(rule: RateRule) -> float:
     """How long after its time a grant is good, for which the places are wider."""
-    return min(rule.window_s * limits.GRANT_LATE_SHARE, limits.GRANT_LATE_S)
+    return min(rule.window_s * limits.GRANT_LATE_SHARE, times.GRANT_LATE_S)
 
 
 def usable_s(rule: RateRule) -> float:
@@ -91,7 +91,7 @@ def _reserve(quota: Quota, asked: Asked, now: int) -> tuple[float | None, Quota]
     free = max(quota.tat, now)
     start = max(free, earliest)
     at = max(earliest, start - before)
-    if at - now > limits.RESERVE_AHEAD_S * _NS:
+    if at - now > times.RESERVE_AHEAD_S * _NS:
         return None, quota
     gaps = quota.gaps if start == free else _shortened((*quota.gaps, (free, start)), now)
     return at / _NS, msgspec.structs.replace(quota, tat=start + width, gaps=gaps)

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from natsume.model.limits import CHUNK_WAITS_S
 from natsume.model.record import Done
+from natsume.model.times import CHUNK_WAITS_S
 
 
 class ChunkName(msgspec.Struct, frozen=True):

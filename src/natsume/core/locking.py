@@ -10,8 +10,9 @@ from zlib import crc32
 
 import msgspec
 
-from natsume.model.limits import READERS_MAX, REQUEST_S
+from natsume.model.limits import READERS_MAX
 from natsume.model.lock import Entry, Hold, Holding, Mode, Waiter, Want
+from natsume.model.times import REQUEST_S
 
 WRITER = "w"
 

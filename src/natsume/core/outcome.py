@@ -7,7 +7,7 @@ import msgspec
 
 from natsume.core.delivery import Delivery, Rules
 from natsume.core.events import Flagged, Honoured, Raised, Returned, Throttled
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.codec import task_headers, task_subject
 from natsume.model.record import Done, Failed, Failure, Letter, Started
 from natsume.model.subject import Lane
@@ -225,7 +225,7 @@ def wait_s(task: Task) -> float:
     Doubled each time, and scaled by a half to one as id and count have it: those that were refused
     together must not all come back together.
     """
-    longest = min(limits.WAIT_FIRST_S * 2.0 ** min(task.waits, 16), limits.WAIT_LAST_S)
+    longest = min(times.WAIT_FIRST_S * 2.0 ** min(task.waits, 16), times.WAIT_LAST_S)
     return float(longest * spread(task))
 
 

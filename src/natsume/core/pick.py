@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from natsume.model.limits import BUFFER_AHEAD_S
+from natsume.model.times import BUFFER_AHEAD_S
 
 
 def ahead(concurrency: int, ended_per_s: float) -> int:

@@ -13,8 +13,9 @@ from typing import Final
 import msgspec
 
 from natsume.enums import CatchUp
-from natsume.model.limits import START_TTL_S, TICKS_MADE_UP_MAX
+from natsume.model.limits import TICKS_MADE_UP_MAX
 from natsume.model.tick import Entry, Mark, Present, Ran, ScheduleKey
+from natsume.model.times import START_TTL_S
 from natsume.schedules import parse
 
 _ONCE_MAX_S: Final = START_TTL_S - 3600.0

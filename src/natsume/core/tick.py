@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from natsume.enums import CatchUp, Overlap
 from natsume.exceptions import UsageError
 from natsume.model import codec
-from natsume.model.limits import TICK_LATE_S
 from natsume.model.task import Task
 from natsume.model.tick import Entry, ScheduleKey, parse_id, parse_subject
+from natsume.model.times import TICK_LATE_S
 from natsume.schedules import is_text, parse
 
 _MOMENT: Final = timedelta(microseconds=1)

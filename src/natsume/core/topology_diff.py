@@ -4,7 +4,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from natsume.model import limits
+from natsume.model import times
 from natsume.model.subject import TASKS
 
 Config = dict[str, Any]
@@ -121,12 +121,12 @@ def _way_out(entity: Entity) -> str:
 
 def over_budget(expected_per_hour: int, memory_budget_mb: int) -> str | None:
     """Why the broker's memory does not suffice for this many tasks an hour; None if it does."""
-    ids = expected_per_hour * limits.PLAIN_TTL_S / 3600
+    ids = expected_per_hour * times.PLAIN_TTL_S / 3600
     need_mb = ids * BYTES_PER_ID / 1e6
     if need_mb <= memory_budget_mb:
         return None
     return (
         f"{expected_per_hour} tasks an hour keep {ids:.0f} ids in RECORDS "
-        f"for its horizon of {limits.PLAIN_TTL_S:.0f} s, {need_mb:.0f} MB of the broker's memory "
+        f"for its horizon of {times.PLAIN_TTL_S:.0f} s, {need_mb:.0f} MB of the broker's memory "
         f"at {BYTES_PER_ID} bytes each, above the budget of {memory_budget_mb} MB; nothing was changed"
     )

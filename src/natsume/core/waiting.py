@@ -2,7 +2,7 @@
 
 from natsume.core.delivery import Rules
 from natsume.core.outcome import spread
-from natsume.model import limits
+from natsume.model import times
 from natsume.model.lock import Blocked
 from natsume.model.task import Task
 
@@ -15,9 +15,9 @@ def falls_back_at(task: Task, blocked: Blocked, at: float, limit_s: float | None
     No task that may still wait returns later than it may: `limit_s` from its first refusal on.
     """
     if blocked.first and blocked.ends_at is not None:
-        until = max(at, blocked.ends_at) + limits.FALL_BACK_AFTER_S
+        until = max(at, blocked.ends_at) + times.FALL_BACK_AFTER_S
     else:
-        longest = min(limits.FALL_BACK_FIRST_S * 2.0 ** min(task.waits - 1, 16), limits.FALL_BACK_LAST_S)
+        longest = min(times.FALL_BACK_FIRST_S * 2.0 ** min(task.waits - 1, 16), times.FALL_BACK_LAST_S)
         until = at + longest * spread(task)
     if limit_s is None or task.waiting_since is None or task.waiting_since + limit_s <= at:
         return until

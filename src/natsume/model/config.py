@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from natsume.model import limits
+from natsume.model import limits, times
 
 Seconds = Annotated[float, Meta(ge=0, le=limits.CONFIGURED_S_MAX)]
 PositiveSeconds = Annotated[float, Meta(gt=0, le=limits.CONFIGURED_S_MAX)]
@@ -58,7 +58,7 @@ class LimitConfig(_Part, frozen=True):
     """What a limiter or a semaphore allows, wherever something is given; with `enabled` false a limiter is off."""
 
     limit: Annotated[int, Meta(ge=1, le=limits.RATE_MAX)] | None = None
-    window_seconds: Annotated[float, Meta(ge=limits.WINDOW_MIN_S, le=limits.CONFIGURED_S_MAX)] | None = None
+    window_seconds: Annotated[float, Meta(ge=times.WINDOW_MIN_S, le=limits.CONFIGURED_S_MAX)] | None = None
     burst: Annotated[int, Meta(ge=1, le=limits.RATE_MAX)] | None = None
     permits: Annotated[int, Meta(ge=1, le=limits.PERMITS_MAX)] | None = None
     enabled: bool | None = None

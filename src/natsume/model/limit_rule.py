@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import msgspec
 
-from natsume.model import limits
+from natsume.model import limits, times
 
 
 class RateRule(msgspec.Struct, frozen=True):
@@ -23,8 +23,8 @@ class RateRule(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         _check("limit", self.limit, limits.RATE_MAX)
         _check("burst", self.burst, limits.RATE_MAX)
-        if not limits.WINDOW_MIN_S <= self.window_s <= limits.CONFIGURED_S_MAX:
-            raise ValueError(f"a window is {limits.WINDOW_MIN_S:g} s to a year, not {self.window_s!r}")
+        if not times.WINDOW_MIN_S <= self.window_s <= limits.CONFIGURED_S_MAX:
+            raise ValueError(f"a window is {times.WINDOW_MIN_S:g} s to a year, not {self.window_s!r}")
 
 
 class ConcurrencyRule(msgspec.Struct, frozen=True):

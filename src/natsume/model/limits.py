@@ -1,4 +1,4 @@
-"""Every bound of the system, in one place; sizes in bytes, times in seconds."""
+"""Every bound of the system: sizes in bytes, text in characters, and how many."""
 
 from typing import Final
 
@@ -32,9 +32,6 @@ LABELS_MAX: Final = 32
 LABELS_SIZE_MAX: Final = 8 * 1024
 """All labels of one task, encoded."""
 
-DELAY_MAX_S: Final = 100 * 365 * 86_400.0
-"""How far ahead a task may be due."""
-
 ID_MAX: Final = 128
 """A task's id, in characters."""
 
@@ -43,12 +40,6 @@ GROUPS_MAX: Final = 256 * 1024
 
 CHUNK_MAX: Final = 192 * 1024
 """Children of one task that are written as one chunk before its commit."""
-
-CHUNK_SWEEP_S: Final = 60.0
-"""How often a conductor looks for chunks of runs that will not commit."""
-
-CHUNK_WAITS_S: Final = 7 * 86_400.0
-"""How long a chunk waits for the commit of its run, where the task does not end at all."""
 
 MEMBERS_MAX: Final = 1_000_000
 """Members of one join."""
@@ -67,9 +58,6 @@ EVENT_TYPE_MAX: Final = 200
 
 CONFIGURED_S_MAX: Final = 366 * 86_400.0
 """A time that the tasks file may set."""
-
-THREAD_LINGER_S: Final = 10.0
-"""How long after its `timeout_s` the thread of a synchronous task may still end; then its worker's process ends."""
 
 CONCURRENCY_MAX: Final = 10_000
 """Tasks that one worker runs at a time."""
@@ -92,21 +80,6 @@ FRAME_MAX: Final = 4 * 1024 * 1024
 SLOT_REQUESTS_MAX: Final = 256
 """Requests of one task in a process of its own that may wait for their answers."""
 
-PULL_EXPIRES_S: Final = 10.0
-"""How long one pull request waits at the server."""
-
-PULL_HEARTBEAT_S: Final = 2.5
-"""How often the server says that a waiting pull is alive; twice as long without is a lost pull."""
-
-PULL_RETRY_S: Final = 0.25
-"""How soon a pull that the server refused is tried again."""
-
-PUBLISH_DEADLINE_S: Final = 30.0
-"""How long a publish is retried under one message id before it is given up."""
-
-PUBACK_TIMEOUT_S: Final = 5.0
-"""How long one try of a publish waits for its PubAck."""
-
 IN_FLIGHT_MAX: Final = 4096
 """Publishes of one connection that may wait for their PubAck."""
 
@@ -116,35 +89,14 @@ TRACK_AT_ONCE: Final = 1024
 RESTORE_PAGE: Final = 500
 """Tasks that are brought into a new broker in one step."""
 
-RESTORE_CLAIM_S: Final = 10.0
-"""How long a restorer that is not heard of keeps others from going on with its work."""
-
 RELAY_BATCH: Final = 200
 """Rows of an outbox that a relay publishes at once."""
-
-RELAY_CLAIM_S: Final = 5.0
-"""How long they are its own; a relay that died leaves them to others then."""
-
-RESEND_AFTER_S: Final = 60.0
-"""After so long a tracked task of which nothing but its submitted record is known is sent again."""
-
-RESEND_S: Final = 10.0
-"""How often a conductor looks for such tasks."""
 
 LOOK_UP_MAX: Final = 64
 """Tasks looked up in the records in one request."""
 
 SCAN_MAX: Final = 8 * 1024 * 1024
 """Bytes that one step of reading through a stream may bring."""
-
-DUPLICATE_WINDOW_S: Final = 120.0
-"""How long the server remembers message ids."""
-
-PLAIN_TTL_S: Final = 3600.0
-"""How long the record of a plain success stays (the horizon of a fence)."""
-
-RELEASED_TTL_S: Final = 90 * 86_400.0
-"""How long it is kept who released a lock by hand, and why."""
 
 WHY_MAX: Final = 500
 """A person's reason for what they do by hand, in characters."""
@@ -161,15 +113,6 @@ LIMITS_SET_MAX: Final = 1000
 LOCK_LINE_SHOWN: Final = 20
 """Waiters of one lock that are shown with it."""
 
-START_TTL_S: Final = 7 * 86_400.0
-"""How long the record of a start stays: as long as a crash may take to be noticed."""
-
-PROGRESS_EVERY_S: Final = 0.5
-"""The shortest time between two progress records of one task; what it says between is replaced by what it says last."""
-
-TOLD_TTL_S: Final = 7 * 86_400.0
-"""How long the broker keeps progress, heartbeats, comments and cancellations beside the ledger."""
-
 COMMENT_MAX: Final = 4 * 1024
 """A comment, or a progress's message, in characters; a task's longer one is cut."""
 
@@ -179,23 +122,8 @@ COMMENT_KEY_MAX: Final = 64
 COMMENTS_MAX: Final = 1000
 """Comments that one run of a task may make; the next fails it."""
 
-HEARTBEAT_S: Final = 10.0
-"""How often a tracked task that runs is recorded as alive; a shorter one never is."""
-
 FLAGS_MAX: Final = 50_000
 """Tasks that may be flagged to be cancelled at a time: every worker knows them all."""
-
-FLAG_TTL_S: Final = 90 * 86_400.0
-"""How long a flag stays whose task nothing has been heard of."""
-
-FLAGS_S: Final = 15.0
-"""How often a conductor looks at all flags, and a worker reads them anew at a quarter of that rate."""
-
-WAIT_FIRST_S: Final = 0.3
-"""First delay of a task whose other copy runs; doubled each time."""
-
-WAIT_LAST_S: Final = 10.0
-"""Longest delay of a task whose other copy runs."""
 
 PERMITS_MAX: Final = 500
 """Permits of one semaphore or concurrency limiter: all its holders are read in one request."""
@@ -206,38 +134,14 @@ READERS_MAX: Final = 1000
 EPOCH_MAX: Final = 2**22
 """Losses of all the broker's data that fencing tokens can outlive; a token stays below 2^63."""
 
-RESERVE_S: Final = 5.0
-"""How long a waiter that was woken may take until its worker has it, before its place is free for others."""
-
-REQUEST_S: Final = 60.0
-"""How long a waiting writer keeps new readers out without being heard of."""
-
-WAKE_S: Final = 5.0
-"""How often a conductor looks for free locks that somebody waits for."""
-
 LINES_MAX: Final = 200
 """Locks that a conductor looks at in one round, drawn at random where more are waited for."""
-
-FALL_BACK_AFTER_S: Final = 1.0
-"""The first of a lock's line returns by itself so long after the lease before it has ended."""
-
-FALL_BACK_FIRST_S: Final = 120.0
-"""The others of the line return by themselves after this, in case all wake-ups were lost; doubled each time."""
-
-FALL_BACK_LAST_S: Final = 1800.0
-"""Longest time until a parked task returns by itself."""
 
 RATE_MAX: Final = 1_000_000_000
 """Starts in one window, or at once, that a rate limiter may allow; items that one task may be."""
 
-WINDOW_MIN_S: Final = 0.01
-"""The shortest window of a rate limiter."""
-
 RATES_MAX: Final = 16
 """Rate limiters of one task."""
-
-GRANT_LATE_S: Final = 0.05
-"""How long after its time a place under a rate limit is good, at most; then it is void and its quota lost."""
 
 GRANT_LATE_SHARE: Final = 0.05
 """The same as a share of the limiter's window, if that is less; starts are spaced by so much more than the rate."""
@@ -248,20 +152,8 @@ GRANT_USED_SHARE: Final = 0.75
 GAPS_MAX: Final = 16
 """Gaps before the last taken place that a rate limiter keeps for later tasks."""
 
-RESERVE_AHEAD_S: Final = 30 * 86_400.0
-"""How far ahead a rate limiter gives places; who finds none so near asks again later."""
-
-RESERVE_AGAIN_S: Final = 86_400.0
-"""When a task asks again that found no place."""
-
 RESERVE_BATCH: Final = 256
 """Places of one rate limiter that a worker asks for in one request."""
-
-HOLD_S: Final = 0.75
-"""A task whose place is nearer than this is held in its worker; for a later one it goes away as a schedule."""
-
-HOLD_LEAD_S: Final = 0.5
-"""So long before its place such a task is sent back to its lane: the server's schedules come up to 0.3 s late."""
 
 HELD_MAX: Final = 2048
 """Tasks that one worker holds for their places; with more it pulls no others."""
@@ -269,23 +161,8 @@ HELD_MAX: Final = 2048
 UNKNOWN_OFFERS_MAX: Final = 4
 """How often an unknown actor's task goes back for a newer worker."""
 
-SETTLE_S: Final = 2.0
-"""How long after a broker's start its suspects wait, so that workers that outlived it can note what they run."""
-
-ANSWER_S: Final = 2.0
-"""How long a worker may take to answer whether a run goes on; one that does not is taken for dead."""
-
-STARTED_AFTER_S: Final = 1.0
-"""Age at which any running task gets its started record."""
-
-BUFFER_AHEAD_S: Final = 0.02
-"""A busy worker buffers what it will start within this time."""
-
 BATCH_MAX: Final = 10_000
 """Tasks that one call of an actor may run together."""
-
-BATCH_WAIT_MAX_S: Final = 60.0
-"""How long an actor may let its tasks gather for one call."""
 
 GATHER_AHEAD: Final = 100
 """Tasks that are asked for at once, beyond free slots, for calls that are not full."""
@@ -296,23 +173,11 @@ GATHERED_MAX: Final = 10_000
 BATCH_STEP: Final = 50
 """Members that a batch deals with before others have their turn on the event loop."""
 
-BUFFER_PATIENCE_S: Final = 1.0
-"""A buffered task that could not start for so long is given back."""
-
-TICK_LATE_S: Final = 1.0
-"""A tick that the broker fires so much after it was due was missed; the server's own grain is 0.3 s."""
-
-CATCH_UP_WINDOW_MAX_S: Final = 3600.0
-"""The oldest tick that may be made up: of an older one the records no longer say whether it ran."""
-
 TICKS_MADE_UP_MAX: Final = 1000
 """Ticks of one schedule that are made up at once; of more, the latest."""
 
 REPLAYS_PER_S_MAX: Final = 1000.0
 """Dead letters that one command replays or discards in a second."""
-
-RECONCILE_S: Final = 10.0
-"""How often a conductor compares the schedules in the broker with what they should be."""
 
 LEDGER_NAME_MAX: Final = 255
 """An actor's, owner's, tenant's or worker's name in the ledger, in characters; of a longer one it keeps a hash."""
@@ -329,17 +194,11 @@ LEDGER_BATCH: Final = 500
 LEDGER_PLAIN_PER_S: Final = 2000
 """Plain successes a second that the ledger takes while more are stored: then the machine is for the tasks."""
 
-LEDGER_PLAIN_PATIENCE_S: Final = 30.0
-"""How long it holds back; what is older it takes as fast as it can."""
-
 FIND_MAX: Final = 1000
 """Tasks of one page of a listing."""
 
 FILTER_VALUES_MAX: Final = 100
 """Values of one field of a filter."""
-
-AWAIT_MAX_S: Final = 60.0
-"""How long one request to the status API may wait for the end of a task."""
 
 WEB_QUERY_MAX: Final = 16 * 1024
 """The query of one request to the status API."""
@@ -350,17 +209,8 @@ WEB_BODY_MAX: Final = 16 * 1024
 WEB_WAITING_MAX: Final = 1000
 """Requests of one process that may wait for the ends of tasks at a time."""
 
-LEDGER_COMMIT_S: Final = 30.0
-"""How long the ledger's database may take for one of its steps; then the step is tried again."""
-
-PRUNE_S: Final = 30.0
-"""How often a conductor looks for what the ledger and the broker need no longer keep."""
-
 PRUNE_STEP: Final = 200
 """Tasks that are removed in one step; between two steps there is room for others."""
-
-LEDGER_LINGER_S: Final = 0.05
-"""How long the projector waits for a batch that is not full."""
 
 PRUNE_PAGES: Final = 100
 """Steps that one round of pruning takes for one kind of record."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from natsume.actors.registry import Actor
 from natsume.binding import current
 from natsume.children import Children
 from natsume.core import events as ev
@@ -22,7 +23,6 @@ from natsume.given import HeldLocks
 from natsume.member import Seat, seated
 from natsume.model.record import Used, When
 from natsume.ports import Lease
-from natsume.registry import Actor
 from natsume.runtime.execute import Ended, came_of
 from natsume.runtime.failing import raised
 from natsume.runtime.metering import Meter

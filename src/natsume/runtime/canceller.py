@@ -3,10 +3,10 @@
 import asyncio
 import logging
 
-from natsume.cancelling import Cancelling
 from natsume.exceptions import BrokerError
-from natsume.model import limits
+from natsume.model import times
 from natsume.ports import Flags
+from natsume.service.cancelling import Cancelling
 
 _log = logging.getLogger(__name__)
 
@@ -26,4 +26,4 @@ class Canceller:
                     await self._cancelling.settle(page)
             except BrokerError as error:
                 _log.warning("the flags of tasks to cancel wait for the broker: %s", error)
-            await asyncio.sleep(limits.FLAGS_S)
+            await asyncio.sleep(times.FLAGS_S)

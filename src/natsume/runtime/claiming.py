@@ -12,8 +12,8 @@ from natsume.core import outcome
 from natsume.core.reaction import Due
 from natsume.model.task import ENDED, Task
 from natsume.ports import Inquiries, Outgoing, Records
-from natsume.submission import submitted_of
-from natsume.unique import Uniqueness
+from natsume.service.submission import submitted_of
+from natsume.service.unique import Uniqueness
 
 _AT_ONCE: Final = 64
 

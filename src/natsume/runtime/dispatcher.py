@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from natsume.actors.registry import Actor, Registry
 from natsume.core import dispatch
 from natsume.core.claim import place_of
 from natsume.core.reaction import Due
@@ -20,9 +21,8 @@ from natsume.model.event import Envelope
 from natsume.model.record import Done
 from natsume.model.task import Fault, Reason, Task
 from natsume.ports import EventDelivery, EventFeed, Outgoing, Records, Subscription
-from natsume.registry import Actor, Registry
 from natsume.runtime.claiming import Claiming
-from natsume.tracking import track
+from natsume.service.tracking import track
 
 _log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from natsume.actors.registry import Actor
 from natsume.binding import Locker, bind
 from natsume.children import Children
 from natsume.control import cut
@@ -15,7 +16,6 @@ from natsume.core import events as ev
 from natsume.exceptions import CancelHonoured, ResourceLimitExceeded, Snooze, UnretryableError
 from natsume.model import limits
 from natsume.model.record import Used
-from natsume.registry import Actor
 from natsume.runtime.failing import raised
 from natsume.runtime.in_thread import in_thread
 from natsume.runtime.metering import Meter

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import Final
 
+from natsume.actors.registry import Actor
 from natsume.core import events as ev
 from natsume.exceptions import ProcessDied, ProcessesLeft, ResourceLimitExceeded, UnretryableError
 from natsume.model import limits
 from natsume.model.record import Failure, Used
 from natsume.model.task import Reason
-from natsume.registry import Actor
 from natsume.runtime.run import Run
 
 _log = logging.getLogger(__name__)

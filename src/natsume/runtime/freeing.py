@@ -4,9 +4,9 @@ import asyncio
 import logging
 from typing import Final
 
-from natsume.cancelling import Cancelling
 from natsume.exceptions import BrokerError
 from natsume.ports import Claims, DoneDelivery, DoneFeed
+from natsume.service.cancelling import Cancelling
 
 _log = logging.getLogger(__name__)
 

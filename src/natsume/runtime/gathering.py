@@ -5,11 +5,11 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from itertools import chain
 
+from natsume.actors.registry import Actor
 from natsume.core.delivery import Delivery
 from natsume.exceptions import NatsumeError
 from natsume.model.limits import GATHER_AHEAD
 from natsume.model.task import Fault, Reason
-from natsume.registry import Actor
 
 
 class Gathering:

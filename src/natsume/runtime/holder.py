@@ -8,10 +8,10 @@ from collections.abc import Callable
 from random import random
 from typing import Final
 
+from natsume.actors.registry import Actor
 from natsume.exceptions import BrokerError, LockNotAcquired, UsageError
 from natsume.model.lock import Blocked, Holding, Want
 from natsume.ports import Lease, Leases
-from natsume.registry import Actor
 from natsume.runtime.limiting import as_declared
 from natsume.runtime.run import Run
 from natsume.runtime.watch import Watch

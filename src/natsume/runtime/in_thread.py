@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from natsume.model import limits
-from natsume.registry import Actor
+from natsume.actors.registry import Actor
+from natsume.model import times
 from natsume.runtime.metering import Meter
 from natsume.runtime.run import Run
 from natsume.threads import Thread
@@ -38,7 +38,7 @@ async def in_thread(run: Run, actor: Actor, arguments: Mapping[str, Any], meter:
 
 def _left_s(run: Run, actor: Actor) -> float:
     assert run.running_since is not None
-    return run.running_since + actor.timeout_s + limits.THREAD_LINGER_S - asyncio.get_running_loop().time()
+    return run.running_since + actor.timeout_s + times.THREAD_LINGER_S - asyncio.get_running_loop().time()
 
 
 def _calm() -> None:

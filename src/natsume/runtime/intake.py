@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
+from natsume.actors.registry import Actor
 from natsume.core import pick
 from natsume.core.delivery import Delivery
 from natsume.exceptions import Disconnected
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.subject import Lane
 from natsume.ports import Deliveries
-from natsume.registry import Actor
 from natsume.runtime.gathering import Gatherings
 from natsume.runtime.solitude import Solitude
 
@@ -215,7 +215,7 @@ class Intake:
     def _wait(self, delivery: Delivery) -> bool:
         """Set a delivery aside until its places come, if that is soon; it then stands before all others of its lane."""
         left_s = max((delivery.grants or {}).values(), default=0.0) - self._now()
-        waits = 0 < left_s <= limits.HOLD_S and len(self._aside) < limits.HELD_MAX
+        waits = 0 < left_s <= times.HOLD_S and len(self._aside) < limits.HELD_MAX
         if waits:
             # A timer may be early by the grain of the loop's clock: then it waits for the rest.
             timer = self._loop.call_later(left_s + _GRAIN_S, self._return, delivery)
@@ -267,7 +267,7 @@ class Intake:
         self.room()
 
     def _give_back_old(self) -> None:
-        since = self._loop.time() - limits.BUFFER_PATIENCE_S
+        since = self._loop.time() - times.BUFFER_PATIENCE_S
         for buffer in self._buffers:
             while buffer and buffer[0][1] < since:
                 self._give_back(buffer.popleft()[0])

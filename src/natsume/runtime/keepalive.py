@@ -18,7 +18,7 @@ from natsume.core import outcome
 from natsume.core.delivery import Delivery
 from natsume.core.phases import Running
 from natsume.exceptions import BrokerError, NatsumeError
-from natsume.model import limits
+from natsume.model import times
 from natsume.model.told import Heartbeat
 from natsume.ports import Lease, Leases, Records
 from natsume.runtime.run import LeaseHolder, Run
@@ -120,7 +120,7 @@ class Keepalive:
             if now - extended_at >= self._every_s:
                 extended_at = now
                 self._extend(line)
-            if now - beaten_at >= limits.HEARTBEAT_S / 2:
+            if now - beaten_at >= times.HEARTBEAT_S / 2:
                 beaten_at = now
                 self._beat(line, now)
             self._renew(line, now)
@@ -152,7 +152,7 @@ class Keepalive:
         beats = []
         for run in list(self._watch.runs.values()):
             since, task = run.running_since, run.delivery.task
-            if since is None or not task.tracked or now - max(since, run.told_at) < limits.HEARTBEAT_S:
+            if since is None or not task.tracked or now - max(since, run.told_at) < times.HEARTBEAT_S:
                 continue
             run.told_at = now
             beats.append(Heartbeat(task.id, task.actor, task.attempt, run.rules.worker, self._wall()))

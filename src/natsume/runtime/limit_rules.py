@@ -5,13 +5,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from natsume.actors.registry import Actor
 from natsume.core import limit_rules as core
 from natsume.locks import BaseLimiter, ConcurrencyLimiter, RateLimiter, Semaphore
 from natsume.model.config import Applied, LimitConfig, LimitsSet, TasksConfig, Unreadable
 from natsume.model.limit_rule import ConcurrencyRule, RateRule
 from natsume.model.limits import PERMITS_MAX
 from natsume.model.lock import Want
-from natsume.registry import Actor
 
 
 class LimitRules:

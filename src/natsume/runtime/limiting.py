@@ -5,16 +5,16 @@ from typing import Final
 
 import msgspec
 
+from natsume.actors.registry import Actor
 from natsume.core import events as ev
 from natsume.core import gcra
 from natsume.core.gcra import Asked
 from natsume.exceptions import UsageError
 from natsume.locks import BaseLimiter, BaseLock, Semaphore
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.limit_rule import ConcurrencyRule, RateRule, Share
 from natsume.model.lock import Mode, Want
 from natsume.ports import Limiters
-from natsume.registry import Actor
 from natsume.runtime.reserving import Reserving
 from natsume.runtime.run import Run
 
@@ -93,7 +93,7 @@ class Limiting:
                 )
                 if place is None:
                     now = self._now()
-                    return ev.Throttled(now, now + limits.RESERVE_AGAIN_S, {}, room=False)
+                    return ev.Throttled(now, now + times.RESERVE_AGAIN_S, {}, room=False)
                 run.grants[share.name] = place
                 at = max(at, place)
             if not lacking:

@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from natsume.actors.registry import Actor, Registry
 from natsume.base_task import BaseTask
 from natsume.children import Children
 from natsume.control import TaskControl
@@ -19,7 +20,6 @@ from natsume.model.lock import Blocked
 from natsume.model.task import Fault, Reason
 from natsume.model.told import Flag
 from natsume.ports import Boots
-from natsume.registry import Actor, Registry
 from natsume.results import JoinResults
 from natsume.runtime.limiting import RuleOf, rule_of, wanted
 from natsume.runtime.run import Run

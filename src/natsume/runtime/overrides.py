@@ -5,9 +5,9 @@ from typing import Final
 
 import msgspec
 
+from natsume.actors.registry import Actor
 from natsume.base_task import BaseTask
 from natsume.model.config import Applied, RetriesConfig, SizeConfig, SizesConfig, TaskConfig, TasksConfig, Unreadable
-from natsume.registry import Actor
 from natsume.retry_policies import ExponentialBackoff, RetryPolicyBase
 
 LIMITS: Final = ("timeout_s", "cpu_limit_s", "memory_limit_mb")

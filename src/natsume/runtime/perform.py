@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
+from natsume.actors.registry import Registry
 from natsume.core import effects as do
 from natsume.core import events as ev
 from natsume.core import gcra
@@ -14,7 +15,6 @@ from natsume.core.phases import Running
 from natsume.exceptions import BrokerError
 from natsume.model import limits
 from natsume.model.told import Flag
-from natsume.registry import Registry
 from natsume.runtime.flagging import Flagging
 from natsume.runtime.intake import Intake
 from natsume.runtime.limiting import Limiting

@@ -11,7 +11,7 @@ from math import inf
 from typing import Final
 
 from natsume.exceptions import BrokerError, LedgerError
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.task import State
 from natsume.ports import Ledger, OldRecord, OldRecords
 
@@ -34,7 +34,7 @@ class Pruner:
         records: OldRecords,
         now: Callable[[], float],
         keep_s: Mapping[State, float],
-        horizon_s: float = limits.PLAIN_TTL_S,
+        horizon_s: float = times.PLAIN_TTL_S,
     ) -> None:
         """`keep_s` says how long the ledger keeps a task by how it ended, `horizon_s` how long the broker does."""
         self._ledger = ledger
@@ -52,7 +52,7 @@ class Pruner:
                 await self.prune_broker()
             except (LedgerError, BrokerError) as error:
                 _log.info("pruning waits for the next round: %s", error)
-            await asyncio.sleep(limits.PRUNE_S)
+            await asyncio.sleep(times.PRUNE_S)
 
     async def prune_ledger(self) -> int:
         """Remove the tasks that are past their retention; how many."""

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
 
+from natsume.actors.registry import Registry
 from natsume.binding import Locker
 from natsume.children import Children, Submit, WriteChunk
 from natsume.model.task import Task
-from natsume.registry import Registry
 from natsume.results import JoinResults, ReadEnds, ReadJoins
 from natsume.runtime.execute import Ended, execute
 from natsume.runtime.holder import Holder
@@ -16,7 +16,7 @@ from natsume.runtime.run import Run
 from natsume.runtime.telling import Telling
 from natsume.runtime.watch import Watch
 from natsume.runtime.worker_ports import Ports
-from natsume.tracking import track
+from natsume.service.tracking import track
 
 
 class Reach(NamedTuple):

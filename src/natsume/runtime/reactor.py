@@ -16,7 +16,7 @@ from natsume.exceptions import BrokerError, MissingChunk
 from natsume.model.record import Chunk
 from natsume.ports import Chunks, DoneDelivery, DoneFeed, Joins, Outgoing
 from natsume.runtime.claiming import Claiming
-from natsume.tracking import track
+from natsume.service.tracking import track
 
 _log = logging.getLogger(__name__)
 

@@ -13,14 +13,14 @@ import msgspec
 from natsume.core import restoring
 from natsume.core.join import Join, is_due
 from natsume.core.reaction import callback_of
-from natsume.insist import insist
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.claim import Claim
 from natsume.model.ledger import Remnant
 from natsume.model.record import Done, Submitted
 from natsume.model.task import ENDED, Task
 from natsume.ports import Claims, Joins, Outgoing, Records, Remains
-from natsume.submission import submitted_of
+from natsume.service.insist import insist
+from natsume.service.submission import submitted_of
 
 
 class Counts(msgspec.Struct):
@@ -60,7 +60,7 @@ class Rebuilding:
         async for joins in self._remains.joins(epoch):
             await still()
             await self._open(joins)
-        since = self._now() - limits.PLAIN_TTL_S
+        since = self._now() - times.PLAIN_TTL_S
         async for page in self._remains.ended(epoch, since):
             await still()
             there = await self._there(page)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from natsume.agenda import Agenda
+from natsume.config.agenda import Agenda
 from natsume.core.reconcile import Action, Put, Remove, Wanted, missed, plan
 from natsume.exceptions import BrokerError
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.config import Applied, TasksConfig, Unreadable
 from natsume.model.subject import parse_ready
 from natsume.model.task import Task
@@ -78,7 +78,7 @@ class Reconciler:
             self._changed.clear()
             try:
                 await self.once()
-                pause_s = _FIRING_S + _PAUSE_S if self._doubts else limits.RECONCILE_S
+                pause_s = _FIRING_S + _PAUSE_S if self._doubts else times.RECONCILE_S
             except BrokerError as error:
                 _log.warning("the schedules could not be reconciled, it is tried again: %s", error)
                 pause_s = _PAUSE_S

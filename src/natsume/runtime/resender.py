@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from natsume.core import restoring
 from natsume.exceptions import BrokerError, LedgerError
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.ledger import Row
 from natsume.ports import Outgoing, Silence
 
@@ -32,12 +32,12 @@ class Resender:
                 await self.once()
             except (LedgerError, BrokerError) as error:
                 _log.info("what may have been lost on its way waits for the next round: %s", error)
-            await asyncio.sleep(limits.RESEND_S)
+            await asyncio.sleep(times.RESEND_S)
 
     async def once(self) -> int:
         """Send again what is silent; how many."""
         count = 0
-        while rows := await self._silence.silent(self._now() - limits.RESEND_AFTER_S, limits.RESTORE_PAGE):
+        while rows := await self._silence.silent(self._now() - times.RESEND_AFTER_S, limits.RESTORE_PAGE):
             for row in rows:
                 await self._send(row)
             await self._silence.resent([row.id for row in rows])

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from natsume.exceptions import BrokerError, LedgerError, StartupFailed
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.ports import Epochs, Kept
 from natsume.runtime.rebuilding import Counts, Rebuilding
 
@@ -79,7 +79,7 @@ class Restorer:
             self._changed.clear()
             try:
                 await self.once()
-                wait_s = limits.RECONCILE_S if self.known.is_set() else _OTHER_S
+                wait_s = times.RECONCILE_S if self.known.is_set() else _OTHER_S
                 pause_s, told = _PAUSE_FIRST_S, ""
             except (BrokerError, LedgerError, StartupFailed) as error:
                 if told != str(error):

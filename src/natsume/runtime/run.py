@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
+from natsume.actors.registry import Actor
 from natsume.control import Teller
 from natsume.core import outcome, phases
 from natsume.core.attempt import step
@@ -15,7 +16,6 @@ from natsume.model.limit_rule import Share
 from natsume.model.lock import Want
 from natsume.model.told import Flag, Progress
 from natsume.ports import Lease, Records
-from natsume.registry import Actor
 
 _log = logging.getLogger(__name__)
 

@@ -2,12 +2,12 @@
 
 import msgspec
 
+from natsume.actors.registry import Actor
 from natsume.base_task import BaseTask
 from natsume.core.striking import struck
 from natsume.model.config import Unreadable
 from natsume.model.lock import Blocked
 from natsume.model.strike import Strike, Strikes
-from natsume.registry import Actor
 
 
 class Standing:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from natsume.core.leftovers import ChunkName, expired, unnamed
 from natsume.exceptions import BrokerError
-from natsume.model import limits
+from natsume.model import times
 from natsume.ports import Inquiries, OldChunks
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Sweeper:
                 await self.once()
             except BrokerError as error:
                 _log.info("sweeping waits for the next round: %s", error)
-            await asyncio.sleep(limits.CHUNK_SWEEP_S)
+            await asyncio.sleep(times.CHUNK_SWEEP_S)
 
     async def once(self) -> int:
         """Remove what is left over; how many chunks."""

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Final
 
+from natsume.actors.registry import Actor, Registry
 from natsume.core import events as ev
 from natsume.enums import Size
 from natsume.model import limits, subject
 from natsume.model.workers import ActorWork, WorkerState
-from natsume.registry import Actor, Registry
 from natsume.runtime.execute import Ended
 from natsume.runtime.intake import Intake
 from natsume.runtime.reaching import Execution, Reach

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 from natsume.control import Stop, TaskControl
 from natsume.exceptions import BrokerError, UsageError
-from natsume.insist import insist
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.told import Commented, Progress, Progressed
 from natsume.runtime.run import Run
+from natsume.service.insist import insist
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class RunTeller:
         self._run = run
         self._telling = telling
         self._loop = telling.loop  # this may be a thread's call
-        self._told_at = -limits.PROGRESS_EVERY_S
+        self._told_at = -times.PROGRESS_EVERY_S
         self._timer: asyncio.TimerHandle | None = None
         self._comments = 0
 
@@ -79,7 +79,7 @@ class RunTeller:
         self._run.progress = progress
         if self._timer is not None:
             return
-        wait_s = self._told_at + limits.PROGRESS_EVERY_S - self._loop.time()
+        wait_s = self._told_at + times.PROGRESS_EVERY_S - self._loop.time()
         if wait_s > 0:
             self._timer = self._loop.call_later(wait_s, self._tell)
             return

@@ -10,7 +10,7 @@ import time
 from typing import Final
 
 from natsume.exceptions import BrokerError
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.ports import Leases, Lines
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Waker:
             except BrokerError as error:
                 _log.warning("those that wait for locks are looked at later: %s", error)
             took_s = time.monotonic() - began
-            await asyncio.sleep(max(limits.WAKE_S, _REST * took_s))
+            await asyncio.sleep(max(times.WAKE_S, _REST * took_s))
 
     async def look(self) -> None:
         """Give what is free of some locks to the first that wait for them; raises BrokerError."""

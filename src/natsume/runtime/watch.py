@@ -8,7 +8,7 @@ import asyncio
 import time
 
 from natsume.core.delivery import Delivery
-from natsume.model.limits import SETTLE_S
+from natsume.model.times import SETTLE_S
 from natsume.ports import Lease
 from natsume.runtime.run import LeaseHolder, Run
 

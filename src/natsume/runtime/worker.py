@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from natsume.actors.registry import Registry
 from natsume.core.delivery import Delivery
 from natsume.enums import Priority, Size
 from natsume.exceptions import BrokerError
-from natsume.model import limits
+from natsume.model import times
 from natsume.model.subject import Lane
 from natsume.model.workers import WorkerState
 from natsume.ports import Deliveries
-from natsume.registry import Registry
 from natsume.runtime.batch import Batch
 from natsume.runtime.flagging import Flagging
 from natsume.runtime.intake import Intake
@@ -198,7 +198,7 @@ class Worker:
             ran_s = now - run.running_since
             if ran_s > run.actor.timeout_s:
                 run.interrupt("timeout")
-            elif ran_s > limits.STARTED_AFTER_S and not run.noted:
+            elif ran_s > times.STARTED_AFTER_S and not run.noted:
                 self._performer.note(run)
         for run in self.watch.to_note():
             self._performer.note(run)

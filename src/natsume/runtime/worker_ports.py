@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from natsume.actors.registry import Actor
 from natsume.base_task import BaseTask
 from natsume.model.lock import Blocked, Want
 from natsume.ports import (
@@ -18,7 +19,6 @@ from natsume.ports import (
     Records,
     Ticks,
 )
-from natsume.registry import Actor
 from natsume.runtime.limiting import RuleOf, as_declared, rule_of
 from natsume.runtime.opening import Override, as_it_is
 from natsume.runtime.strikes import none_stands

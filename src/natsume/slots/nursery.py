@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from natsume import telemetry
+from natsume.actors.registry import Registry
 from natsume.exceptions import NatsumeError, UsageError
-from natsume.registry import Registry
 from natsume.slots import template
 from natsume.slots.cgroups import Cgroup, Cgroups
 from natsume.slots.frames import LENGTH, Spec

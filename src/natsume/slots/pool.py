@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from natsume.actors.registry import Registry
 from natsume.enums import Size
-from natsume.registry import Registry
 from natsume.runtime.execute import Ended
 from natsume.runtime.reaching import Reach
 from natsume.runtime.run import Run

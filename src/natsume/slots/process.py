@@ -14,12 +14,12 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from natsume.actors.registry import Actor, Registry
 from natsume.core import events as ev
 from natsume.core.delivery import Delivery, Rules
 from natsume.exceptions import ProcessesLeft
 from natsume.model.lock import Holding, Want
 from natsume.ports import Lease
-from natsume.registry import Actor, Registry
 from natsume.runtime.execute import Ended
 from natsume.runtime.failing import raised
 from natsume.runtime.overrides import with_retries

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from natsume import exceptions
+from natsume.actors.registry import Registry
 from natsume.core.join import Join
 from natsume.exceptions import BrokerError, NatsumeError
 from natsume.model import limits
@@ -15,7 +16,6 @@ from natsume.model.lock import Want
 from natsume.model.record import Chunk, Done
 from natsume.model.task import Task
 from natsume.model.told import Commented, Progressed
-from natsume.registry import Registry
 from natsume.runtime.reaching import Reach
 from natsume.runtime.telling import Tell, Telling
 from natsume.slots import frames

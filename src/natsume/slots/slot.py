@@ -9,10 +9,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from natsume.actors.registry import Actor
 from natsume.core import events as ev
 from natsume.exceptions import NatsumeError, ResourceLimitExceeded
 from natsume.model.record import Used
-from natsume.registry import Actor
 from natsume.runtime.execute import Ended
 from natsume.runtime.failing import raised
 from natsume.runtime.reaching import Reach

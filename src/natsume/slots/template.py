@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from natsume import telemetry
-from natsume.registry import Registry, load_object_types
+from natsume.actors.registry import Registry, load_object_types
 from natsume.slots import process
 from natsume.slots.frames import Spec, receive
 from natsume.slots.kernel import adopt_orphans, die_with_parent

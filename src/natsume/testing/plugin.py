@@ -12,12 +12,12 @@ if TYPE_CHECKING:  # a pytest run that uses none of the fixtures must not pay fo
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from natsume.actors.registry import Registry
     from natsume.adapters.nats.broker import Broker
     from natsume.adapters.nats.embedded import EmbeddedServer
     from natsume.base_task import BaseTask
     from natsume.client import Client
     from natsume.enums import Size
-    from natsume.registry import Registry
     from natsume.runtime.worker import Worker
     from natsume.settings import Settings
 
@@ -69,7 +69,7 @@ def natsume_settings(natsume_server: EmbeddedServer, tmp_path: Path) -> Settings
 @pytest.fixture
 def natsume_registry() -> Actors:
     """The actors of the installed entry points; override it to return `{"group:Name": TaskClass}` instead."""
-    from natsume.registry import Registry  # noqa: PLC0415
+    from natsume.actors.registry import Registry  # noqa: PLC0415
 
     return Registry.load()
 
@@ -157,6 +157,6 @@ async def natsume_conductor(
 
 
 def _registry(actors: Actors) -> Registry:
-    from natsume.registry import Registry  # noqa: PLC0415
+    from natsume.actors.registry import Registry  # noqa: PLC0415
 
     return Registry.of_classes(actors) if isinstance(actors, Mapping) else actors

@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 
-from natsume.ledger import Page
 from natsume.model.ledger import Row
 from natsume.model.record import Failure
 from natsume.model.status import Status
 from natsume.model.task import State
+from natsume.service.ledger import Page
 from natsume.web.questions import next_of
 
 

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from natsume.core.listing import labels_of
 from natsume.exceptions import UsageError
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.ledger import Filter, Place
 from natsume.model.task import State
 
@@ -51,7 +51,7 @@ class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Waiting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The parameters of a request that waits for an end."""
 
-    timeout_s: Annotated[float, Meta(ge=0, le=limits.AWAIT_MAX_S, description="How long to wait, in seconds.")] = 30.0
+    timeout_s: Annotated[float, Meta(ge=0, le=times.AWAIT_MAX_S, description="How long to wait, in seconds.")] = 30.0
 
 
 class Cancel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

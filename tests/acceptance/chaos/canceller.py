@@ -4,9 +4,9 @@ import asyncio
 import sys
 from typing import Any
 
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.records import StreamRecords
 from natsume.connecting import connect
-from natsume.registry import Registry
 from natsume.settings import Settings
 
 SLOW_S = 0.05

@@ -8,11 +8,11 @@ from random import Random
 
 import msgspec
 
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.connecting import client_of
 from natsume.exceptions import BrokerError
 from natsume.model.record import child_id
-from natsume.registry import Registry
 from natsume.testing import until
 
 from . import group_actors

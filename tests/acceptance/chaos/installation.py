@@ -17,6 +17,7 @@ from urllib.request import urlopen
 
 import msgspec
 
+from natsume.actors.registry import Registry
 from natsume.adapters.nats import topology
 from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.embedded import EmbeddedServer
@@ -24,7 +25,6 @@ from natsume.client import Client
 from natsume.connecting import client_of, connected
 from natsume.exceptions import Disconnected
 from natsume.model.record import Done
-from natsume.registry import Registry
 from natsume.settings import Settings
 from natsume.testing import until
 

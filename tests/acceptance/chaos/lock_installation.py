@@ -5,10 +5,10 @@ from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
 
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.connecting import client_of
 from natsume.exceptions import BrokerError
-from natsume.registry import Registry
 from natsume.testing import until
 
 from . import lock_actors

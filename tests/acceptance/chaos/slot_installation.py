@@ -4,8 +4,8 @@ from pathlib import Path
 
 import psutil
 
+from natsume.actors.registry import Registry
 from natsume.connecting import client_of
-from natsume.registry import Registry
 
 from . import slot_actors
 from .installation import Installation, WorkerProcess

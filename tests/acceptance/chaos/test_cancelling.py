@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from natsume.compose import conducting
-from natsume.model import limits
+from natsume.model import times
 from natsume.model.task import State
 from natsume.testing import until
 
@@ -26,7 +26,7 @@ IN_FLIGHT_S = 0.1
 
 @pytest.fixture(autouse=True)
 def conductors_look_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "FLAGS_S", 0.5)
+    monkeypatch.setattr(times, "FLAGS_S", 0.5)
 
 
 class Canceller:

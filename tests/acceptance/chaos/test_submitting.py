@@ -8,7 +8,7 @@ import pytest
 from natsume.adapters.nats.publish import Publisher
 from natsume.enums import Priority, Size
 from natsume.exceptions import NotAcknowledged
-from natsume.model import limits
+from natsume.model import times
 from natsume.model.subject import Lane
 from natsume.model.task import Reason, State, Task
 from natsume.testing import until
@@ -78,7 +78,7 @@ async def test_a_task_on_a_wrong_lane_is_moved_and_runs_once(installation: Insta
 async def test_without_a_broker_submitting_is_one_clear_error_and_the_same_id_runs_once_later(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "PUBLISH_DEADLINE_S", 1.0)
+    monkeypatch.setattr(times, "PUBLISH_DEADLINE_S", 1.0)
     await installation.start_worker().ready()
     await asyncio.to_thread(installation.server.kill)
     began = time.monotonic()

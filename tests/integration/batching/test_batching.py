@@ -6,11 +6,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from natsume.actors.registry import Registry
 from natsume.compose import working
 from natsume.model.lock import Holding
 from natsume.model.record import child_id
 from natsume.model.task import Reason, State
-from natsume.registry import Registry
 from natsume.testing import leases, task_done, until
 
 from . import actors

@@ -8,11 +8,11 @@ from typing import Annotated
 import pytest
 
 from natsume import BaseTask, Depends, JoinResults, PeriodicBaseTask, Size, TaskControl, TaskInfo, member
+from natsume.actors.registry import Registry
 from natsume.cli import lanes
 from natsume.cli.inline import Inline, Raised
 from natsume.exceptions import Unbound, UsageError
 from natsume.model.task import State
-from natsume.registry import Registry
 from natsume.testing import task_done
 
 from .actors import Child, Few, Gathers, Parents

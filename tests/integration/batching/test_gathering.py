@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from natsume.actors.registry import Registry
 from natsume.core.delivery import Delivery
 from natsume.enums import Priority, Size
 from natsume.model.subject import Lane
 from natsume.model.task import Task
-from natsume.registry import Registry
 from natsume.runtime.intake import Intake
 from natsume.testing import until
 
@@ -131,7 +131,7 @@ async def test_doubt_and_a_new_run_of_the_broker_reach_what_gathers(intake, star
 async def test_what_is_ripe_for_long_while_every_slot_is_taken_is_given_back(intake, started, monkeypatch):
     for number in range(2 * 3):
         intake.arrived(delivery(number))
-    monkeypatch.setattr("natsume.model.limits.BUFFER_PATIENCE_S", -1.0)
+    monkeypatch.setattr("natsume.model.times.BUFFER_PATIENCE_S", -1.0)
     intake.arrived(delivery(10, waits=1))
     await until(lambda: intake._deliveries.given_back == ["10"])
     assert "10" not in intake.in_hand

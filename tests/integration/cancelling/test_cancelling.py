@@ -6,15 +6,15 @@ import msgspec
 import pytest
 
 from natsume import Who
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.broker import Broker
 from natsume.client import Client
 from natsume.compose import working
 from natsume.exceptions import TaskFailed, UnknownTask, UsageError
-from natsume.model import limits
+from natsume.model import times
 from natsume.model.record import Done
 from natsume.model.task import Reason, State
 from natsume.model.told import Flag
-from natsume.registry import Registry
 from natsume.settings import Settings
 from natsume.testing import task_done, until
 
@@ -28,7 +28,7 @@ LATER_S = 3600.0
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Conductors look at the flags often."""
-    monkeypatch.setattr(limits, "FLAGS_S", 0.05)
+    monkeypatch.setattr(times, "FLAGS_S", 0.05)
 
 
 async def schedules(broker: Broker, token: str) -> int:

@@ -1,9 +1,9 @@
 """What may be dropped with its worker ends so, is told so, and does not run again."""
 
+from natsume.actors.registry import Registry
 from natsume.client import Client
 from natsume.compose import working
 from natsume.model.task import State
-from natsume.registry import Registry
 from natsume.settings import Settings
 from natsume.testing import task_done, until
 

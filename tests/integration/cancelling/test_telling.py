@@ -12,7 +12,7 @@ from natsume.adapters.nats.broker import Broker
 from natsume.client import Client
 from natsume.control import should_cancel
 from natsume.exceptions import Unbound, UnknownTask, UsageError
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.status import Status
 from natsume.model.task import State
 from natsume.model.told import Progress
@@ -88,7 +88,7 @@ async def test_a_dummy_counts_and_stops_when_it_is_told(natsume_client: Client, 
 async def test_a_tracked_task_that_blocks_the_loop_has_a_heart_that_beats(
     natsume_client: Client, natsume_broker: Broker, natsume_start_worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "HEARTBEAT_S", 0.3)
+    monkeypatch.setattr(times, "HEARTBEAT_S", 0.3)
     tell = type(natsume_broker.records).tell
 
     async def heard(self, record):
@@ -103,7 +103,7 @@ async def test_a_tracked_task_that_blocks_the_loop_has_a_heart_that_beats(
 async def test_what_is_not_tracked_has_no_heartbeat(
     natsume_client: Client, natsume_broker: Broker, natsume_start_worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(times, "HEARTBEAT_S", 0.1)
     await natsume_start_worker()
     other = await natsume_client.submit(Deaf())
     token = await natsume_client.submit(Deaf(), track=True)

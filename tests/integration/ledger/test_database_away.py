@@ -9,7 +9,7 @@ import pytest
 from natsume.adapters.sql import migrating
 from natsume.adapters.sql.engine import engine_of
 from natsume.compose import conducting
-from natsume.model import limits
+from natsume.model import times
 from natsume.testing import until
 
 from .actors import Double
@@ -17,7 +17,7 @@ from .actors import Double
 
 @pytest.fixture
 def short_patience(monkeypatch):
-    monkeypatch.setattr(limits, "LEDGER_COMMIT_S", 1.0)
+    monkeypatch.setattr(times, "LEDGER_COMMIT_S", 1.0)
 
 
 async def all_stand(rows, tokens) -> None:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import pytest
 
 from natsume import BaseTask, Who
+from natsume.actors.registry import Registry
 from natsume.compose import conducting
 from natsume.connecting import connect
 from natsume.exceptions import Forbidden, LedgerError, UnknownTask
 from natsume.model.ledger import Filter
 from natsume.model.task import State
-from natsume.registry import Registry
 from natsume.testing import task_done, until
 
 

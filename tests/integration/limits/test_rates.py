@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from natsume.actors.registry import Registry
 from natsume.compose import working
 from natsume.core.gcra import lateness_s, usable_s
 from natsume.exceptions import TaskFailed
@@ -11,7 +12,6 @@ from natsume.model.limit_rule import RateRule
 from natsume.model.lock import Holding
 from natsume.model.task import State
 from natsume.ports import Lease
-from natsume.registry import Registry
 from natsume.testing import leases as held_keys
 from natsume.testing import task_done, until
 

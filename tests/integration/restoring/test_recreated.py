@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.emptying import Emptying
 from natsume.adapters.sql.remains import SqlEpochs
 from natsume.compose import conducting, working
 from natsume.connecting import connect
-from natsume.recreation import Recreation
-from natsume.registry import Registry
+from natsume.restoring.recreation import Recreation
 from natsume.testing import until
 
 from .actors import ALL, RUNS, Kept, Plain

@@ -1,10 +1,10 @@
 """A broker is emptied after a member of an open join was replayed."""
 
+from natsume.actors.registry import Registry
 from natsume.compose import conducting, working
 from natsume.connecting import connect
 from natsume.enums import Size
 from natsume.model.record import child_id
-from natsume.registry import Registry
 from natsume.testing import until
 
 from .actors import ALL, Mended

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select
 
+from natsume.actors.registry import Registry
 from natsume.adapters.sql.schema import tasks
 from natsume.compose import conducting, working
 from natsume.connecting import connect
-from natsume.model import limits
-from natsume.registry import Registry
-from natsume.submission import message_of, submitted_of
+from natsume.model import times
+from natsume.service.submission import message_of, submitted_of
 from natsume.testing import task_done, until
 
 from .actors import ALL, RUNS, Kept
@@ -21,8 +21,8 @@ REGISTRY = Registry.of_classes(ALL)
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(limits, "RESEND_AFTER_S", 0.5)
-    monkeypatch.setattr(limits, "RESEND_S", 0.2)
+    monkeypatch.setattr(times, "RESEND_AFTER_S", 0.5)
+    monkeypatch.setattr(times, "RESEND_S", 0.2)
 
 
 @pytest.fixture

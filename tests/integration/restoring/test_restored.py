@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from natsume import chain
+from natsume.actors.registry import Registry
 from natsume.compose import conducting, working
 from natsume.connecting import connect
 from natsume.enums import Size
 from natsume.model.record import child_id
-from natsume.registry import Registry
 from natsume.testing import until
 
 from .actors import ALL, RUNS, Alone, Group, Kept, Later, Lossy, Plain

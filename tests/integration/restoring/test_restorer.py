@@ -7,19 +7,19 @@ from importlib.metadata import EntryPoint, EntryPoints
 import msgspec
 import pytest
 
-from natsume import startup
+from natsume.actors.registry import Registry
 from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.remains import SqlEpochs
 from natsume.compose import conducting, working
 from natsume.connecting import connect, connected
 from natsume.core.projection import project
 from natsume.exceptions import StartupFailed
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.config import Applied, TasksConfig
 from natsume.model.record import Started
 from natsume.model.tick import Mark
-from natsume.registry import Registry
-from natsume.restoration import restorer_of
+from natsume.restoring import startup
+from natsume.restoring.restoration import restorer_of
 from natsume.testing import until
 
 from .actors import ALL, RUNS, Kept
@@ -105,7 +105,7 @@ async def test_nothing_is_restored_before_users_are_told(natsume_settings, lost,
 
 async def test_one_that_dies_is_followed_by_another(natsume_settings, lost, engine, monkeypatch):
     monkeypatch.setattr(limits, "RESTORE_PAGE", 3)
-    monkeypatch.setattr(limits, "RESTORE_CLAIM_S", 1.0)
+    monkeypatch.setattr(times, "RESTORE_CLAIM_S", 1.0)
     async with connected(natsume_settings) as broker:
         first = restorer_of(broker, engine, natsume_settings, REGISTRY)
         claim, count = SqlEpochs.claim, 0

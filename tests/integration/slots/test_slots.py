@@ -10,13 +10,13 @@ import pytest
 from msgspec.structs import replace
 
 from natsume import BaseTask, Size
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.broker import Broker
 from natsume.client import Client
 from natsume.compose import working
 from natsume.exceptions import TaskFailed, UsageError
 from natsume.model.config import Applied, SizeConfig, SizesConfig, TasksConfig
 from natsume.model.task import Reason, State
-from natsume.registry import Registry
 from natsume.settings import Settings
 from natsume.testing import until
 

@@ -4,8 +4,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+from natsume.actors.registry import Registry
 from natsume.compose import conducting
-from natsume.registry import Registry
 from natsume.settings import Settings
 
 from . import actors

@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.compose import reconciler_of
 from natsume.exceptions import BrokerError
 from natsume.model.record import Done
 from natsume.model.tick import ScheduleKey
-from natsume.registry import Registry
 from natsume.settings import Settings
 
 from . import actors

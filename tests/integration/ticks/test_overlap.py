@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
+from natsume.actors.registry import Registry
 from natsume.compose import reconciler_of
 from natsume.model.record import Done
 from natsume.model.subject import ready
 from natsume.model.tick import ScheduleKey
-from natsume.registry import Registry
 from natsume.testing import until
 
 from . import actors

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from natsume.actors.registry import Registry
 from natsume.cli.main import main
-from natsume.registry import Registry
 
 from . import actors
 

@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from natsume.actors.registry import Registry
 from natsume.compose import conducting
+from natsume.config.tasks_file import parse
 from natsume.core.reconcile import Put, Remove
 from natsume.core.tick import identified
 from natsume.model.codec import decode
 from natsume.model.config import Applied, TasksConfig
-from natsume.model.limits import TICK_LATE_S
 from natsume.model.subject import ready
 from natsume.model.tick import Mark, ScheduleKey
-from natsume.registry import Registry
-from natsume.tasks_file import parse
+from natsume.model.times import TICK_LATE_S
 from natsume.testing import task_done, until
 
 from . import actors

@@ -13,7 +13,7 @@ from natsume.adapters.nats import topology
 from natsume.adapters.nats.request import Request
 from natsume.core.topology_diff import Change, Difference
 from natsume.exceptions import BrokerError, UsageError
-from natsume.model import limits, subject
+from natsume.model import limits, subject, times
 
 ENTITIES = 3 + 6 + 12
 NS = 1_000_000_000
@@ -56,7 +56,7 @@ async def test_files_agree_with_the_vocabulary() -> None:
         assert lane.filter in streams[subject.TASKS]["subjects"]
     assert consumers["reactor"].stream == subject.RECORDS
     assert streams[subject.TASKS]["max_msg_size"] == limits.TASK_MESSAGE_MAX
-    assert streams[subject.TASKS]["duplicate_window"] == limits.DUPLICATE_WINDOW_S * NS
+    assert streams[subject.TASKS]["duplicate_window"] == times.DUPLICATE_WINDOW_S * NS
     assert streams[subject.RECORDS]["max_msg_size"] >= limits.RECORD_MAX
 
 

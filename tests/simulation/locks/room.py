@@ -15,7 +15,7 @@ from natsume.adapters.nats.leases import KvLeases
 from natsume.adapters.nats.line import Line as Waiting
 from natsume.core import outcome, waiting
 from natsume.enums import Priority, Size
-from natsume.model import limits
+from natsume.model import times
 from natsume.model.lock import Blocked, Hold, Holding, Mode, Want
 from natsume.model.subject import Lane, parked_filter
 from natsume.model.task import Task
@@ -27,7 +27,7 @@ from .process import HOLDS, Broken, Process
 
 ACK_WAIT_S = 30.0
 CLOCKS = (0.0, 420.0, -600.0)
-ENDS_WITHIN_S = 3 * limits.FALL_BACK_LAST_S
+ENDS_WITHIN_S = 3 * times.FALL_BACK_LAST_S
 
 
 class Room:

@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
+from natsume.actors.registry import Registry
 from natsume.compose import conducting, working
 from natsume.model.config import Applied, ScheduleConfig, TaskConfig, TasksConfig
-from natsume.registry import Registry
 from natsume.testing import until
 from natsume_examples.demo.log import Log
 from natsume_examples.demo.stage import Stage

@@ -37,8 +37,8 @@ from natsume.core.delivery import EVERYTHING_IS_SUSPECT, Boot
 from natsume.exceptions import BrokerError
 from natsume.model import limits
 from natsume.model.config import Applied, LimitsSet
-from natsume.model.limits import SETTLE_S
 from natsume.model.subject import EVENTS, RECORDS, TASKS, Lane, kv
+from natsume.model.times import SETTLE_S
 from natsume.settings import Settings
 
 _log = logging.getLogger(__name__)

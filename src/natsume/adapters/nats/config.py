@@ -7,11 +7,11 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from natsume.actors.fields import one_line
 from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
 from natsume.adapters.nats.wire import Wire
 from natsume.exceptions import BrokerError, UsageError
-from natsume.fields import one_line
 from natsume.model.config import Unreadable
 from natsume.model.subject import kv
 

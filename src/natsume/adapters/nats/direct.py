@@ -9,7 +9,7 @@ import msgspec
 
 from natsume.adapters.nats.wire import Wire, status
 from natsume.exceptions import BrokerError, Disconnected, NotAcknowledged
-from natsume.model import limits
+from natsume.model import limits, times
 
 _END: Final = 204
 _NONE: Final = 404
@@ -54,7 +54,7 @@ class DirectReader:
         self._wire.send(self._request, b"%b%d" % (self._prefix, number), b"", msgspec.json.encode(body))
         self._open[number] = ([], answer)
         try:
-            async with asyncio.timeout(limits.PUBACK_TIMEOUT_S):
+            async with asyncio.timeout(times.PUBACK_TIMEOUT_S):
                 return await answer
         except TimeoutError:
             raise NotAcknowledged("the broker did not answer a look-up of records in time") from None

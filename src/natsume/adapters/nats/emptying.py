@@ -15,7 +15,7 @@ from natsume.exceptions import BrokerError
 from natsume.model import codec, limits
 from natsume.model.record import Submitted
 from natsume.model.subject import EVENTS, LANES, RECORDS, TASKS, parse_ready
-from natsume.submission import submitted_of
+from natsume.service.submission import submitted_of
 
 _STREAM_MISSING: Final = 10059
 _HELD_FOR: Final = timedelta(hours=1)

@@ -17,18 +17,18 @@ from natsume.adapters.nats.publish import ANOTHER_IN_FLIGHT, WRONG_LAST_SEQUENCE
 from natsume.adapters.nats.request import Request
 from natsume.adapters.nats.wire import Wire
 from natsume.exceptions import BrokerError, FlagsFull
-from natsume.model import limits, subject
+from natsume.model import limits, subject, times
 from natsume.model.told import Flag
 from natsume.ports import TakeFlags
 
 BUCKET: Final = "cancel"
-_FENCE: Final = b"Nats-Expected-Last-Subject-Sequence: 0\r\nNats-TTL: %ds\r\n" % limits.FLAG_TTL_S
+_FENCE: Final = b"Nats-Expected-Last-Subject-Sequence: 0\r\nNats-TTL: %ds\r\n" % times.FLAG_TTL_S
 _PURGE: Final = f"$JS.API.STREAM.PURGE.KV_{BUCKET}"
 _PREFIX: Final = subject.kv(BUCKET, "")
 _FULL: Final = 10077
 _PAGE: Final = 1000
 _UNDECIDED_S: Final = 0.05
-_LOOK_AGAIN_S: Final = 4 * limits.FLAGS_S
+_LOOK_AGAIN_S: Final = 4 * times.FLAGS_S
 _RETRY_S: Final = 1.0
 _NOBODY: Final = "somebody"
 

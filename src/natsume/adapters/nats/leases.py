@@ -21,7 +21,7 @@ from natsume.adapters.nats.strikes import KvStrikes
 from natsume.core import locking
 from natsume.core.locking import Grant, Place
 from natsume.exceptions import BrokerError
-from natsume.model import limits
+from natsume.model import times
 from natsume.model.lock import Blocked, Entry, Hold, Holding, Want
 from natsume.model.strike import is_strike
 from natsume.model.subject import kv
@@ -196,12 +196,12 @@ class KvLeases:
         waiter = grant.waiter
         name = parked.stored.headers.get("Natsume-Lock", "")
         holding = Holding("", waiter.task, waiter.since, name, hold=grant.hold)
-        ttl_s = limits.RESERVE_S if grant.hold is Hold.RESERVED else limits.REQUEST_S
+        ttl_s = times.RESERVE_S if grant.hold is Hold.RESERVED else times.REQUEST_S
         return await self._write(key, grant.place, holding, ttl_s)
 
     async def _ask_for(self, want: Want, place: Place, holding: Holding) -> bool:
         asked = replace(holding, holder="", name=want.name, hold=Hold.REQUESTED)
-        return await self._write(want.key, place, asked, limits.REQUEST_S) is not None
+        return await self._write(want.key, place, asked, times.REQUEST_S) is not None
 
     async def _blocked(self, want: Want, behind: Entry | None) -> Blocked:
         first = not await self._line.waits(want.key)

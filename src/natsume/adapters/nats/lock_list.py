@@ -13,7 +13,7 @@ from natsume.adapters.nats.publish import Publisher
 from natsume.adapters.nats.request import Request
 from natsume.core import lock_list
 from natsume.exceptions import BrokerError
-from natsume.model import limits, subject
+from natsume.model import subject, times
 from natsume.model.lock import Entry, Standing, Waiting
 from natsume.model.told import Released
 
@@ -21,7 +21,7 @@ _PAGE: Final = 500
 _TRIES: Final = 5
 _INFO: Final = "$JS.API.STREAM.INFO."
 _DELETE: Final = "$JS.API.STREAM.MSG.DELETE."
-_TTL: Final = b"Nats-TTL: %ds\r\n" % limits.RELEASED_TTL_S
+_TTL: Final = b"Nats-TTL: %ds\r\n" % times.RELEASED_TTL_S
 
 
 class LockList:

@@ -11,7 +11,7 @@ from natsume.adapters.nats.request import ask
 from natsume.adapters.nats.wire import Wire
 from natsume.exceptions import Disconnected, NotAcknowledged
 from natsume.model import subject
-from natsume.model.limits import ANSWER_S
+from natsume.model.times import ANSWER_S
 
 _YES: Final = b"yes"
 _NO: Final = b"no"

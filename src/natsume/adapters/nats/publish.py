@@ -12,7 +12,7 @@ import msgspec
 
 from natsume.adapters.nats.wire import Wire, status
 from natsume.exceptions import BrokerError, Disconnected, NotAcknowledged
-from natsume.model import limits
+from natsume.model import times
 
 Outcome = int | BrokerError
 """The sequence under which the server stored a message, negative for a duplicate; or why it did not."""
@@ -59,9 +59,9 @@ class Publisher:
         """Send one message now and `tell` its outcome later; raises Disconnected, and then tells nothing."""
         number = next(self._count)
         self._wire.send(subject, b"%b%d" % (self._prefix, number), headers, body)
-        self._waiting[number] = (tell, self._loop.time() + limits.PUBACK_TIMEOUT_S)
+        self._waiting[number] = (tell, self._loop.time() + times.PUBACK_TIMEOUT_S)
         if self._sweeper is None:
-            self._sweeper = self._loop.call_later(limits.PUBACK_TIMEOUT_S / 4, self._sweep)
+            self._sweeper = self._loop.call_later(times.PUBACK_TIMEOUT_S / 4, self._sweep)
 
     async def publish(self, subject: bytes, headers: bytes, body: bytes) -> int:
         """Send one message and wait for its outcome: the sequence; raises BrokerError."""
@@ -97,10 +97,10 @@ class Publisher:
             number = next(iter(self._waiting))
             tell, deadline = self._waiting[number]
             if deadline > now:
-                self._sweeper = self._loop.call_later(limits.PUBACK_TIMEOUT_S / 4, self._sweep)
+                self._sweeper = self._loop.call_later(times.PUBACK_TIMEOUT_S / 4, self._sweep)
                 return
             del self._waiting[number]
-            tell(NotAcknowledged(f"the broker did not acknowledge within {limits.PUBACK_TIMEOUT_S:g} s"))
+            tell(NotAcknowledged(f"the broker did not acknowledge within {times.PUBACK_TIMEOUT_S:g} s"))
 
 
 def _resolve(answer: asyncio.Future[Outcome], outcome: Outcome) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.publish import ANOTHER_IN_FLIGHT, WRONG_LAST_SEQUENCE, Publisher
 from natsume.exceptions import BrokerError
-from natsume.model import limits, subject
+from natsume.model import subject, times
 from natsume.model.record import Done, Failed, History, Started
 from natsume.model.told import Commented, Flag, Heartbeat, Progressed
 
@@ -21,9 +21,9 @@ _started = msgspec.json.Decoder(Started)
 
 _FENCE: Final = b"Nats-Expected-Last-Subject-Sequence: %d\r\n"
 _FENCE_ON: Final = b"Nats-Expected-Last-Subject-Sequence: 0\r\nNats-Expected-Last-Subject-Sequence-Subject: %b\r\n"
-_PLAIN_TTL: Final = b"Nats-TTL: %ds\r\n" % limits.PLAIN_TTL_S
-_START_TTL: Final = b"Nats-TTL: %ds\r\n" % limits.START_TTL_S
-_TOLD_TTL: Final = b"Nats-TTL: %ds\r\n" % limits.TOLD_TTL_S
+_PLAIN_TTL: Final = b"Nats-TTL: %ds\r\n" % times.PLAIN_TTL_S
+_START_TTL: Final = b"Nats-TTL: %ds\r\n" % times.START_TTL_S
+_TOLD_TTL: Final = b"Nats-TTL: %ds\r\n" % times.TOLD_TTL_S
 _UNDECIDED_S: Final = 0.05
 _UNSENT: Final = BrokerError("it was not sent")
 

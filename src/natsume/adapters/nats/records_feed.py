@@ -12,7 +12,7 @@ from typing import Final
 from natsume.adapters.nats.standing import StandingPull, ack_numbers, pending
 from natsume.adapters.nats.wire import Wire
 from natsume.exceptions import Disconnected
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.subject import RECORDS
 from natsume.ports import Recorded
 
@@ -37,7 +37,7 @@ class LedgerFeed:
             self._arrived.clear()
             await self._arrived.wait()
         if sum(len(queue.waiting) for queue in self._queues) < count_max:
-            await asyncio.sleep(limits.LEDGER_LINGER_S)
+            await asyncio.sleep(times.LEDGER_LINGER_S)
         if not self._first.waiting:
             await self._pace()
         taken = self._first.take(count_max)
@@ -114,5 +114,5 @@ class _Queue:
         now = time.monotonic()
         (since, before), self._looked = self._looked, (now, left)
         stored = (left - before + _LOOK) / (now - since)
-        young = time.time() - stamp / 1e9 < limits.LEDGER_PLAIN_PATIENCE_S
+        young = time.time() - stamp / 1e9 < times.LEDGER_PLAIN_PATIENCE_S
         self.flooded = young and stored > limits.LEDGER_PLAIN_PER_S

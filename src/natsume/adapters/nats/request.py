@@ -7,7 +7,7 @@ from nats import errors
 
 from natsume.adapters.nats.wire import Wire
 from natsume.exceptions import BrokerError, Disconnected, NotAcknowledged
-from natsume.model import limits
+from natsume.model import times
 
 Request = Callable[[str, bytes], Awaitable[bytes]]
 """Takes an API subject and a JSON body, answers the JSON reply; raises BrokerError."""
@@ -17,7 +17,7 @@ def requests(wire: Wire) -> Request:
     """Requests over one connection."""
 
     async def request(subject: str, body: bytes) -> bytes:
-        answer = await ask(wire, subject, body, limits.PUBACK_TIMEOUT_S)
+        answer = await ask(wire, subject, body, times.PUBACK_TIMEOUT_S)
         if answer is None:
             raise BrokerError("the broker has no JetStream; start it with `-js` or our server.conf", 503)
         return answer

@@ -12,9 +12,9 @@ from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
 from natsume.adapters.nats.request import Request
 from natsume.exceptions import BrokerError, UsageError
 from natsume.model.codec import timestamp
-from natsume.model.limits import START_TTL_S
 from natsume.model.subject import TASKS, kv
 from natsume.model.tick import Entry, Mark, Present, Ran, parse_subject
+from natsume.model.times import START_TTL_S
 from natsume.schedules import parse
 
 BUCKET: Final = "config"

@@ -10,14 +10,14 @@ from typing import Final
 
 from natsume.adapters.nats.wire import Handler, Wire, status
 from natsume.exceptions import Disconnected
-from natsume.model import limits
+from natsume.model import times
 
 _HEARTBEAT: Final = 100
 _EXPIRED: Final = 408
 _PENDING: Final = b"Nats-Pending-Messages: "
 _BODY: Final = b'{"batch":%%d,"expires":%d,"idle_heartbeat":%d%%b}' % (
-    int(limits.PULL_EXPIRES_S * 1e9),
-    int(limits.PULL_HEARTBEAT_S * 1e9),
+    int(times.PULL_EXPIRES_S * 1e9),
+    int(times.PULL_HEARTBEAT_S * 1e9),
 )
 
 
@@ -49,7 +49,7 @@ class StandingPull:
         self._sid = wire.listen(self._inbox, self._on_message)
         wire.on_lost.append(self._forget)
         wire.on_restored.append(self._ask_again)
-        self._watch = self._loop.call_later(limits.PULL_HEARTBEAT_S, self._check)
+        self._watch = self._loop.call_later(times.PULL_HEARTBEAT_S, self._check)
 
     def pull(self, count: int) -> None:
         """Ask for `count` more; while there is no connection this does nothing."""
@@ -94,7 +94,7 @@ class StandingPull:
         if code == _EXPIRED:
             self._room()
         else:
-            self._loop.call_later(limits.PULL_RETRY_S, self._ask_again)
+            self._loop.call_later(times.PULL_RETRY_S, self._ask_again)
 
     def _ask_again(self) -> None:
         # Looked up when it is due: by then this pull may have ended.
@@ -104,8 +104,8 @@ class StandingPull:
         self.outstanding = 0
 
     def _check(self) -> None:
-        self._watch = self._loop.call_later(limits.PULL_HEARTBEAT_S, self._check)
-        if self.outstanding and self._heard_at < self._loop.time() - 2.5 * limits.PULL_HEARTBEAT_S:
+        self._watch = self._loop.call_later(times.PULL_HEARTBEAT_S, self._check)
+        if self.outstanding and self._heard_at < self._loop.time() - 2.5 * times.PULL_HEARTBEAT_S:
             self.outstanding = 0
         self._room()
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, DataError, SQLAlchemyError, StatementE
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from natsume.exceptions import LedgerError, UsageError
-from natsume.model import limits
+from natsume.model import times
 from natsume.settings import Settings
 
 _BUSY_MS: Final = 5000
@@ -83,10 +83,10 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 async def transaction(engine: AsyncEngine, *, bounded: bool = True) -> AsyncIterator[AsyncConnection]:
     """A transaction that is committed at the end of the block; raises LedgerError, also after a bounded time."""
     try:
-        async with asyncio.timeout(limits.LEDGER_COMMIT_S if bounded else None), engine.begin() as connection:
+        async with asyncio.timeout(times.LEDGER_COMMIT_S if bounded else None), engine.begin() as connection:
             yield connection
     except TimeoutError:
-        raise LedgerError(f"the ledger's database did not answer within {limits.LEDGER_COMMIT_S:g} s") from None
+        raise LedgerError(f"the ledger's database did not answer within {times.LEDGER_COMMIT_S:g} s") from None
     except (SQLAlchemyError, OSError, *_MISFITS) as error:
         raise ledger_error(error) from error
 

@@ -15,7 +15,7 @@ from natsume.adapters.sql.schema import attempts, configuration, epochs, joins, 
 from natsume.core.join import Join
 from natsume.core.restoring import as_known
 from natsume.exceptions import LedgerError
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.ledger import Epoch, Remnant, Row
 from natsume.model.task import ENDED, Reason, State
 
@@ -68,7 +68,7 @@ class SqlEpochs:
         """Be the one who restores it for a while, again or unless another is."""
         free = or_(epochs.c.claimed_until.is_(None), epochs.c.claimed_until < now, epochs.c.claimed_by == who)
         this = and_(epochs.c.number == number, epochs.c.restored_at.is_(None), free)
-        until = now + limits.RESTORE_CLAIM_S
+        until = now + times.RESTORE_CLAIM_S
         async with transaction(self._engine) as connection:
             taken = await connection.execute(update(epochs).where(this).values(claimed_by=who, claimed_until=until))
             return taken.rowcount == 1

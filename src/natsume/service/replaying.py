@@ -10,17 +10,17 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from natsume.actors.registry import Actor, Registry
 from natsume.core.rights import Act, Who, who_is
 from natsume.core.settling import DeadLetter, Order, Outcome, Verdict, Wanted, judge, settled_of
 from natsume.exceptions import BrokerError, UnknownTask, UsageError
-from natsume.insist import insist
 from natsume.model.codec import clean
 from natsume.model.record import Done, Settled
 from natsume.model.status import task_of
 from natsume.model.subject import is_id
 from natsume.model.task import State
 from natsume.ports import Inquiries, Letters, Outgoing
-from natsume.registry import Actor, Registry
+from natsume.service.insist import insist
 
 _NOT_STARTED = frozenset({None, State.ALLOCATED, State.ENQUEUED})
 _ALL = Wanted()

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
+from natsume.actors.fields import one_line
 from natsume.exceptions import UsageError
-from natsume.fields import one_line
 from natsume.model import limits
 from natsume.model.codec import clean
 from natsume.model.event import Envelope, is_type

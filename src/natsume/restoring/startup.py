@@ -5,8 +5,8 @@ import inspect
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 
+from natsume.actors.registry import PREFIX
 from natsume.exceptions import StartupFailed
-from natsume.registry import PREFIX
 
 GROUP = "broker_startup"
 

@@ -6,12 +6,12 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
+from natsume.actors.registry import Actor, Registry
 from natsume.core.reconcile import Wanted
 from natsume.exceptions import ArgumentsError, UsageError
 from natsume.model.config import ScheduleConfig, TaskConfig, TasksConfig
 from natsume.model.subject import ready
 from natsume.model.tick import DEFAULT, Entry, ScheduleKey
-from natsume.registry import Actor, Registry
 from natsume.schedules import CronSchedule, IntervalSeconds, RRuleSchedule, Schedule
 
 _NOT_IN_NAMES = frozenset("@/")

@@ -5,14 +5,15 @@ from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
+from natsume.actors.declarations import declared
+from natsume.actors.inject import Plan, make_plan
 from natsume.base_task import BaseTask, PeriodicBaseTask, field_names
 from natsume.control import TaskControl
-from natsume.declarations import declared
 from natsume.enums import Size
 from natsume.exceptions import UsageError
 from natsume.given import TaskInfo
-from natsume.inject import Plan, make_plan
-from natsume.model.limits import BATCH_MAX, BATCH_WAIT_MAX_S
+from natsume.model.limits import BATCH_MAX
+from natsume.model.times import BATCH_WAIT_MAX_S
 from natsume.results import JoinResults
 
 KeyOf = Callable[[Any], Hashable]

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
+from natsume.actors.registry import Actor, Registry
 from natsume.core.limit_rules import FIELDS, flaw
 from natsume.exceptions import ArgumentsError
 from natsume.lock_registry import LockedObjectType, UnknownObjectType
 from natsume.model import cron
 from natsume.model.config import LimitConfig, ScheduleConfig, TasksConfig
-from natsume.registry import Actor, Registry
 
 _COLONS_MIN: Final = 2
 

@@ -10,9 +10,9 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
+from natsume.actors.injection import How, Injection, Step
 from natsume.depends import Depends, NoTransaction, is_given, provider_of
 from natsume.exceptions import UsageError
-from natsume.injection import How, Injection, Step
 
 Overrides = Mapping[Any, Callable[..., Any]]
 _overrides: dict[Any, Callable[..., Any]] = {}

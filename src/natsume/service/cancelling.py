@@ -15,12 +15,12 @@ from msgspec.structs import replace
 from natsume.core import outcome
 from natsume.core.events import Flagged
 from natsume.exceptions import FlagsFull, MissingChunk, UnknownTask, UsageError
-from natsume.insist import insist
 from natsume.model import limits
 from natsume.model.codec import clean
 from natsume.model.record import Done
 from natsume.model.told import Commented, Flag
 from natsume.ports import Chunks, Flags, Hop, Inquiries, Records, Waiting
+from natsume.service.insist import insist
 
 _log = logging.getLogger(__name__)
 

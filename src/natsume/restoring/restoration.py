@@ -4,18 +4,18 @@ import os
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.kept import KvKept
 from natsume.adapters.nats.topology import ensure
 from natsume.adapters.sql.remains import SqlEpochs, SqlRemains
 from natsume.exceptions import BrokerError
 from natsume.model.subject import RECORDS
-from natsume.registry import Registry
+from natsume.restoring.startup import run_hooks
 from natsume.runtime.rebuilding import Rebuilding
 from natsume.runtime.resender import Resender
 from natsume.runtime.restorer import Restorer
 from natsume.settings import Settings
-from natsume.startup import run_hooks
 
 _STREAM_NOT_FOUND = 10059
 

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from natsume.actors.registry import Actor
 from natsume.exceptions import UsageError
-from natsume.model import limits
+from natsume.model import limits, times
 from natsume.model.codec import clean, task_headers, task_subject
 from natsume.model.record import Submitted
 from natsume.model.subject import is_id
 from natsume.model.task import Task
-from natsume.registry import Actor
 
 
 def message_of(
@@ -63,8 +63,8 @@ def due_at(now: float, at: datetime | None, delay: float | timedelta | None) -> 
     if delay is None:
         return None
     delay_s = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
-    if not 0 <= delay_s <= limits.DELAY_MAX_S:
-        raise UsageError(f"a delay of {delay_s:g} s cannot be; use 0 to {limits.DELAY_MAX_S:g} s")
+    if not 0 <= delay_s <= times.DELAY_MAX_S:
+        raise UsageError(f"a delay of {delay_s:g} s cannot be; use 0 to {times.DELAY_MAX_S:g} s")
     return now + delay_s
 
 

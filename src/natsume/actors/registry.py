@@ -10,18 +10,18 @@ from itertools import chain
 from types import ModuleType
 from typing import Any, Self
 
-from natsume.arguments import Arguments
+from natsume.actors.arguments import Arguments
+from natsume.actors.batching import Batching, batching_flaws, batching_of, plan_of
+from natsume.actors.declarations import declaration_flaws, declared, rights_of
+from natsume.actors.inject import Plan
+from natsume.actors.periodic import Periodic, flaws_of, periodic_of
 from natsume.base_task import BaseTask
-from natsume.batching import Batching, batching_flaws, batching_of, plan_of
-from natsume.declarations import declaration_flaws, declared, rights_of
 from natsume.enums import Priority, Size
 from natsume.exceptions import UnknownActor, UsageError
 from natsume.flows import Flow
-from natsume.inject import Plan
 from natsume.model.claim import Unique
 from natsume.model.config import RetriesConfig
 from natsume.model.subject import Lane
-from natsume.periodic import Periodic, flaws_of, periodic_of
 from natsume.retry_policies import RetryPolicyBase
 from natsume.threads import is_synchronous
 

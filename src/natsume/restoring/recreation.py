@@ -9,8 +9,8 @@ from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.emptying import Emptying
 from natsume.adapters.sql.remains import SqlEpochs
 from natsume.exceptions import NatsumeError
-from natsume.insist import insist
 from natsume.model.record import Submitted
+from natsume.service.insist import insist
 
 _LEDGER: Final = ("ledger", "ledger-plain")
 _LOOK_S: Final = 0.05

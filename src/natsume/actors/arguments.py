@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from natsume.actors.fields import encoder, one_line, refuse_undecorated, shape_of
 from natsume.base_task import BaseTask, field_names
 from natsume.exceptions import ArgumentsError, Unparsable, UsageError
-from natsume.fields import encoder, one_line, refuse_undecorated, shape_of
 from natsume.model.limits import ARGUMENTS_MAX, NEST_MAX
 
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from natsume.core.reaction import Due
-from natsume.insist import insist
 from natsume.ports import Outgoing, Outlet
-from natsume.submission import submitted_of
+from natsume.service.insist import insist
+from natsume.service.submission import submitted_of
 
 
 class Parcel(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from natsume.actors.registry import Registry
 from natsume.core.account import merged
 from natsume.core.listing import check, shown
 from natsume.core.rights import Act, Who, carried, may, owns, read, who_is
@@ -19,7 +20,6 @@ from natsume.model.status import Status
 from natsume.model.subject import is_id
 from natsume.model.task import ENDED
 from natsume.ports import Inquiries, Reading
-from natsume.registry import Registry
 
 _log = logging.getLogger(__name__)
 _ALL: Final = Filter()

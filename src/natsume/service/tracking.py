@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Iterable
 
-from natsume.insist import insist
 from natsume.model import limits
 from natsume.model.task import Task
 from natsume.ports import Outgoing
-from natsume.submission import submitted_of
+from natsume.service.insist import insist
+from natsume.service.submission import submitted_of
 
 
 async def track(outgoing: Outgoing, tasks: Iterable[Task], at: float, due: float | None = None) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from natsume.base_task import BaseTask, PeriodicBaseTask, PeriodicVoAwareBaseTask
 from natsume.enums import CatchUp, Overlap
-from natsume.model.limits import CATCH_UP_WINDOW_MAX_S
+from natsume.model.times import CATCH_UP_WINDOW_MAX_S
 from natsume.schedules import CronSchedule, IntervalSeconds, RRuleSchedule, Schedule
 
 

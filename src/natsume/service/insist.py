@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from natsume.exceptions import BrokerError, NotAcknowledged
-from natsume.model import limits
+from natsume.model import times
 
 _PAUSE_FIRST_S: Final = 0.1
 _PAUSE_LAST_S: Final = 2.0
@@ -14,7 +14,7 @@ _PAUSE_LAST_S: Final = 2.0
 async def insist(publish: Callable[[bool], Any]) -> None:
     """Publish until it is acknowledged or the deadline is over; every try after the first is resent."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + limits.PUBLISH_DEADLINE_S
+    deadline = loop.time() + times.PUBLISH_DEADLINE_S
     pause_s, again = _PAUSE_FIRST_S, False
     while True:
         try:
@@ -23,7 +23,7 @@ async def insist(publish: Callable[[bool], Any]) -> None:
             if not error.is_transient:
                 raise
             if loop.time() + pause_s > deadline:
-                waited = f"the broker has not acknowledged it within {limits.PUBLISH_DEADLINE_S:g} s"
+                waited = f"the broker has not acknowledged it within {times.PUBLISH_DEADLINE_S:g} s"
                 raise NotAcknowledged(f"{waited}; the same id may be submitted again ({error})") from error
             await asyncio.sleep(pause_s)
             pause_s, again = min(2 * pause_s, _PAUSE_LAST_S), True

@@ -5,15 +5,15 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final
 
+from natsume.actors.registry import Registry
 from natsume.children import Children
 from natsume.enums import Priority, Size
 from natsume.flows import Flow
-from natsume.insist import insist
 from natsume.model.record import Done, When
 from natsume.model.subject import Lane
 from natsume.model.task import State, Task
 from natsume.ports import Chunks, Records
-from natsume.registry import Registry
+from natsume.service.insist import insist
 
 _GROUP: Final = "natsume:Group"
 _GROUP_LANE: Final = Lane(Priority.NORMAL, Size.SMALL)

@@ -6,14 +6,14 @@ from msgspec.structs import replace
 
 from natsume.core.claim import Answer, answer
 from natsume.exceptions import UsageError
-from natsume.insist import insist
 from natsume.model.claim import Claim
 from natsume.model.codec import decode
 from natsume.model.record import Place
 from natsume.model.subject import parse_ready
 from natsume.model.task import ENDED, Task
 from natsume.ports import Claims, Inquiries, Outgoing
-from natsume.submission import submitted_of
+from natsume.service.insist import insist
+from natsume.service.submission import submitted_of
 
 _ROUNDS_MAX = 100
 

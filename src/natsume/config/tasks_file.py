@@ -10,10 +10,10 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 import msgspec
 import yaml
 
+from natsume.config.tasks_check import inconsistencies, instead
 from natsume.exceptions import UsageError
 from natsume.model.config import TasksConfig
 from natsume.model.limits import NEST_MAX
-from natsume.tasks_check import inconsistencies, instead
 
 SIZE_MAX: Final = 1024 * 1024 - 4096
 """Bytes of a tasks file; its applied form must fit one value of the bucket."""

@@ -1,0 +1,1 @@
+"""The tasks file: read, checked, and made into what should tick."""
