@@ -10,7 +10,7 @@ from bench.actors import Noop, Seen
 from natsume import BaseTask
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.connecting import connect
 from natsume.settings import Settings
 

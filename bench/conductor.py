@@ -7,7 +7,7 @@ import sys
 import uvloop
 
 from bench.following import REGISTRY
-from natsume.compose import conducting
+from natsume.compose.conductor import conducting
 from natsume.settings import Settings
 
 

@@ -18,7 +18,7 @@ from bench.measures import percentile
 from natsume import BaseTask, CallbackSpawner
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.connecting import connect, connected
 from natsume.model.subject import EVENTS, LANES, event_consumer
 from natsume.model.task import Task

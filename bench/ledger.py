@@ -17,7 +17,7 @@ from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.adapters.sql import migrating
 from natsume.adapters.sql.engine import engine_of
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.connecting import connect, connected
 from natsume.model.record import Done
 from natsume.model.task import State

@@ -12,7 +12,7 @@ from bench.locking import delivered, idle, worker
 from bench.measures import percentile
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.client import Client
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.connecting import connect, connected
 from natsume.settings import Settings
 

@@ -16,7 +16,7 @@ from bench.measures import percentile
 from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.client import Client
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.connecting import connect, connected
 from natsume.model.lock import Holding
 from natsume.settings import Settings

@@ -14,7 +14,7 @@ import psutil
 from bench import ceilings
 from bench.actors import REGISTRY, Noop, Probe, Seen, Slow, Urgent
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.connecting import connect
 from natsume.settings import Settings
 

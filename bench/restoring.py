@@ -15,7 +15,7 @@ from natsume.adapters.sql import migrating
 from natsume.adapters.sql.engine import engine_of
 from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.schema import tasks
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.connecting import connect, connected
 from natsume.core.projection import project
 from natsume.model.subject import submitted

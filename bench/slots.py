@@ -11,7 +11,7 @@ from natsume import BaseTask, Size
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.client import Client
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.connecting import connect
 from natsume.settings import Settings
 

@@ -7,7 +7,7 @@ import sys
 import uvloop
 
 from bench.actors import REGISTRY
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.settings import Settings
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from natsume import Who
 from natsume.actors.registry import Registry
-from natsume.compose import conducting, working
+from natsume.compose.conductor import conducting
+from natsume.compose.worker import working
 from natsume.connecting import connect
 from natsume.core.rights import Act, By, Widened, may
 from natsume.exceptions import LedgerError, UnknownTask

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from natsume.actors.registry import Registry
 from natsume.cli.main import COMMANDS, Commands
-from natsume.compose import working
+from natsume.compose.worker import working
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

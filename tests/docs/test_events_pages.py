@@ -7,7 +7,8 @@ import pytest
 
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.events import ActorEvents
-from natsume.compose import conducting, working
+from natsume.compose.conductor import conducting
+from natsume.compose.worker import working
 from natsume.config.tasks_file import TasksFileError, parse
 from natsume.connecting import connect
 from natsume.core.dispatch import task_id

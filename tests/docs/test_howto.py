@@ -16,7 +16,8 @@ from natsume import chain
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.children import child_id
-from natsume.compose import conducting, working
+from natsume.compose.conductor import conducting
+from natsume.compose.worker import working
 from natsume.connecting import connect
 from natsume.settings import Settings
 

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 
 from natsume.actors.registry import Registry
 from natsume.adapters.nats import line
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.connecting import connect
 from natsume.exceptions import Fenced
 from natsume.model.lock import Holding

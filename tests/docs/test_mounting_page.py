@@ -10,7 +10,7 @@ import pytest
 from asgi import ask
 from natsume import BaseTask
 from natsume.actors.registry import Registry
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.connecting import connect
 from natsume.web.document import document
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from natsume.actors.registry import Registry
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.connecting import connect
 from natsume.outbox import engine_at
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from natsume.actors.registry import Registry
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.connecting import connect
 from natsume.testing import task_done
 

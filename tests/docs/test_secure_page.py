@@ -7,7 +7,7 @@ from pathlib import Path
 from natsume import BaseTask
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.connecting import connect
 from natsume.settings import Security, Settings
 

@@ -14,7 +14,7 @@ import pytest
 from natsume import BaseTask
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.connecting import connect
 from natsume.model import codec, limits, times
 from natsume.model.record import Done, Failed, Settled, Started, Submitted, replay_id

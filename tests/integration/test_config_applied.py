@@ -11,7 +11,7 @@ from natsume import BaseTask, ExponentialBackoff, IntervalSeconds, PeriodicBaseT
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.broker import Broker
 from natsume.cli.main import main
-from natsume.compose import reconciler_of
+from natsume.compose.conductor import reconciler_of
 from natsume.config.tasks_file import parse
 from natsume.exceptions import BrokerError
 from natsume.model.config import Applied, TasksConfig

@@ -10,7 +10,7 @@ import pytest
 from natsume import BaseTask, Event, TaskInfo
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.events import ActorEvents
-from natsume.compose import conducting
+from natsume.compose.conductor import conducting
 from natsume.core import dispatch
 from natsume.core.dispatch import task_id
 from natsume.model.task import Reason, State

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from natsume import BaseTask, CallbackSpawner, JoinResults, Snooze, UnretryableError
-from natsume.compose import conducting
+from natsume.compose.conductor import conducting
 from natsume.model.record import When, child_id
 from natsume.model.task import State
 from natsume.testing import until

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from natsume import BaseTask, Unique
 from natsume.adapters.nats.kept import RESTORED
 from natsume.binding import bind
-from natsume.compose import conducting
+from natsume.compose.conductor import conducting
 from natsume.exceptions import UnknownTask, UsageError
 from natsume.model import times
 from natsume.outbox import create_table, metadata, table

@@ -10,7 +10,7 @@ from natsume import BaseTask, Priority
 from natsume.adapters.nats import strikes as adapter
 from natsume.adapters.nats.kept import KvKept
 from natsume.cli.main import main
-from natsume.compose import conducting
+from natsume.compose.conductor import conducting
 from natsume.model.config import LimitsSet
 from natsume.model.strike import Strike, Strikes
 from natsume.model.task import State

@@ -7,7 +7,7 @@ import pytest
 
 from natsume import BaseTask, UnretryableError
 from natsume.actors.registry import Registry
-from natsume.compose import conducting
+from natsume.compose.conductor import conducting
 from natsume.model import limits, times
 from natsume.model.record import Child, Chunk, child_id
 from natsume.model.task import State

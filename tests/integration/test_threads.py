@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from natsume import BaseTask, CallbackSpawner, HeldLocks, MutexLock, TaskControl, on_loop
 from natsume.actors.registry import Registry
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.control import should_cancel
 from natsume.exceptions import CancelHonoured, UsageError
 from natsume.model import times

@@ -9,7 +9,7 @@ import pytest
 from natsume import BaseTask, DuplicateTask, Unique
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.direct import DirectReader
-from natsume.compose import conducting
+from natsume.compose.conductor import conducting
 from natsume.connecting import connect
 from natsume.exceptions import BrokerError
 from natsume.model.task import State

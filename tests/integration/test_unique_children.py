@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from natsume import BaseTask, CallbackSpawner, JoinResults, Unique
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.events import ActorEvents
-from natsume.compose import conducting
+from natsume.compose.conductor import conducting
 from natsume.connecting import claiming_of, connected
 from natsume.core.claim import place_of
 from natsume.core.dispatch import task_id

@@ -32,7 +32,7 @@ def conductor(
 
 
 async def _conduct(settings: Settings, parent: Parent | None) -> None:
-    from natsume.compose import conducting  # noqa: PLC0415 - `--help` need not load the broker
+    from natsume.compose.conductor import conducting  # noqa: PLC0415 - `--help` need not load the broker
 
     stop = stop_on_signals()
     async with conducting(settings):

@@ -116,7 +116,7 @@ def _run(context: typer.Context, command: Callable[["Timetable"], Any]) -> Any:
 async def _timetable(settings: Settings) -> AsyncIterator["Timetable"]:
     from natsume.actors.registry import Registry  # noqa: PLC0415
     from natsume.cli.ticking import Timetable  # noqa: PLC0415 - `--help` need not load the broker
-    from natsume.compose import reconciler_of  # noqa: PLC0415
+    from natsume.compose.conductor import reconciler_of  # noqa: PLC0415
     from natsume.connecting import connected  # noqa: PLC0415
 
     async with connected(settings, name="natsume schedules") as broker:

@@ -110,7 +110,7 @@ async def _work(
     settings: Settings, registry: Registry, size: Size, concurrency: int, wanted: bool, parent: Parent | None
 ) -> None:
     from natsume.adapters.nats.ack_wait import agree  # noqa: PLC0415 - `--help` need not load the broker
-    from natsume.compose import working  # noqa: PLC0415
+    from natsume.compose.worker import working  # noqa: PLC0415
     from natsume.connecting import connected  # noqa: PLC0415
 
     stop = stop_on_signals()

@@ -124,7 +124,7 @@ async def natsume_start_worker(
     natsume_registry: Actors,
 ) -> AsyncIterator[StartWorker]:
     """Starts workers: `await natsume_start_worker(size="small", concurrency=10)`; they stop with the test."""
-    from natsume.compose import working  # noqa: PLC0415
+    from natsume.compose.worker import working  # noqa: PLC0415
     from natsume.enums import Size  # noqa: PLC0415
 
     registry = _registry(natsume_registry)
@@ -150,7 +150,7 @@ async def natsume_conductor(
     natsume_registry: Actors,
 ) -> AsyncIterator[None]:
     """A conductor in the test's event loop: children are submitted, joins counted, callbacks fired."""
-    from natsume.compose import conducting  # noqa: PLC0415
+    from natsume.compose.conductor import conducting  # noqa: PLC0415
 
     async with conducting(natsume_settings, _registry(natsume_registry)):
         yield

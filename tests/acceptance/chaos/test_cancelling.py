@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from natsume.compose import conducting
+from natsume.compose.conductor import conducting
 from natsume.model import times
 from natsume.model.task import State
 from natsume.testing import until

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from natsume.actors.registry import Registry
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.model.lock import Holding
 from natsume.model.record import child_id
 from natsume.model.task import Reason, State

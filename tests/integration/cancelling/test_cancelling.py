@@ -9,7 +9,7 @@ from natsume import Who
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.broker import Broker
 from natsume.client import Client
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.exceptions import TaskFailed, UnknownTask, UsageError
 from natsume.model import times
 from natsume.model.record import Done

@@ -2,7 +2,7 @@
 
 from natsume.actors.registry import Registry
 from natsume.client import Client
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.model.task import State
 from natsume.settings import Settings
 from natsume.testing import task_done, until

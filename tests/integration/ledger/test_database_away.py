@@ -8,7 +8,7 @@ import pytest
 
 from natsume.adapters.sql import migrating
 from natsume.adapters.sql.engine import engine_of
-from natsume.compose import conducting
+from natsume.compose.conductor import conducting
 from natsume.model import times
 from natsume.testing import until
 

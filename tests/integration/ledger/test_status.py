@@ -7,7 +7,7 @@ import pytest
 
 from natsume import BaseTask, Who
 from natsume.actors.registry import Registry
-from natsume.compose import conducting
+from natsume.compose.conductor import conducting
 from natsume.connecting import connect
 from natsume.exceptions import Forbidden, LedgerError, UnknownTask
 from natsume.model.ledger import Filter

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from natsume.actors.registry import Registry
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.core.gcra import lateness_s, usable_s
 from natsume.exceptions import TaskFailed
 from natsume.model.limit_rule import RateRule

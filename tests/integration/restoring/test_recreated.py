@@ -12,7 +12,8 @@ import pytest
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.emptying import Emptying
 from natsume.adapters.sql.remains import SqlEpochs
-from natsume.compose import conducting, working
+from natsume.compose.conductor import conducting
+from natsume.compose.worker import working
 from natsume.connecting import connect
 from natsume.restoring.recreation import Recreation
 from natsume.testing import until

@@ -1,7 +1,8 @@
 """A broker is emptied after a member of an open join was replayed."""
 
 from natsume.actors.registry import Registry
-from natsume.compose import conducting, working
+from natsume.compose.conductor import conducting
+from natsume.compose.worker import working
 from natsume.connecting import connect
 from natsume.enums import Size
 from natsume.model.record import child_id

@@ -8,7 +8,8 @@ from sqlalchemy import func, select
 
 from natsume.actors.registry import Registry
 from natsume.adapters.sql.schema import tasks
-from natsume.compose import conducting, working
+from natsume.compose.conductor import conducting
+from natsume.compose.worker import working
 from natsume.connecting import connect
 from natsume.model import times
 from natsume.service.submission import message_of, submitted_of

@@ -10,7 +10,8 @@ import pytest
 from natsume.actors.registry import Registry
 from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.remains import SqlEpochs
-from natsume.compose import conducting, working
+from natsume.compose.conductor import conducting
+from natsume.compose.worker import working
 from natsume.connecting import connect, connected
 from natsume.core.projection import project
 from natsume.exceptions import StartupFailed

@@ -13,7 +13,7 @@ from natsume import BaseTask, Size
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.broker import Broker
 from natsume.client import Client
-from natsume.compose import working
+from natsume.compose.worker import working
 from natsume.exceptions import TaskFailed, UsageError
 from natsume.model.config import Applied, SizeConfig, SizesConfig, TasksConfig
 from natsume.model.task import Reason, State

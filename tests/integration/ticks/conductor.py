@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from natsume.actors.registry import Registry
-from natsume.compose import conducting
+from natsume.compose.conductor import conducting
 from natsume.settings import Settings
 
 from . import actors

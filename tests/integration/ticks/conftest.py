@@ -11,7 +11,7 @@ import pytest
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.compose import reconciler_of
+from natsume.compose.conductor import reconciler_of
 from natsume.exceptions import BrokerError
 from natsume.model.record import Done
 from natsume.model.tick import ScheduleKey

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from natsume.actors.registry import Registry
-from natsume.compose import reconciler_of
+from natsume.compose.conductor import reconciler_of
 from natsume.model.record import Done
 from natsume.model.subject import ready
 from natsume.model.tick import ScheduleKey

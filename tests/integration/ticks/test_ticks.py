@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from natsume.actors.registry import Registry
-from natsume.compose import conducting
+from natsume.compose.conductor import conducting
 from natsume.config.tasks_file import parse
 from natsume.core.reconcile import Put, Remove
 from natsume.core.tick import identified

@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 
 from natsume.actors.registry import Registry
-from natsume.compose import conducting, working
+from natsume.compose.conductor import conducting
+from natsume.compose.worker import working
 from natsume.model.config import Applied, ScheduleConfig, TaskConfig, TasksConfig
 from natsume.testing import until
 from natsume_examples.demo.log import Log
