@@ -23,6 +23,7 @@ def upgrade() -> None:
     _comments()
     _epochs()
     _tasks()
+    _indexes()
 
 
 def _attempts() -> None:
@@ -68,9 +69,8 @@ def _epochs() -> None:
     )
 
 
-def _tasks() -> None:
-    op.create_table(
-        "tasks",
+def _identity_and_times() -> list[sa.Column[Any]]:
+    return [
         sa.Column("id", ascii_text(128), nullable=False),
         sa.Column("step", sa.BigInteger(), nullable=False),
         sa.Column("state", ascii_text(16), nullable=False),
@@ -95,6 +95,11 @@ def _tasks() -> None:
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("waits", sa.Integer(), server_default="0", nullable=False),
         sa.Column("crashes", sa.Integer(), server_default="0", nullable=False),
+    ]
+
+
+def _ends() -> list[sa.Column[Any]]:
+    return [
         sa.Column("cpu_s", sa.Double(), nullable=True),
         sa.Column("memory_peak_bytes", sa.BigInteger(), nullable=True),
         sa.Column("tracked", sa.Boolean(), server_default="0", nullable=False),
@@ -118,60 +123,19 @@ def _tasks() -> None:
         sa.Column("subject", sa.Text(), nullable=True),
         sa.Column("headers", long_text(), nullable=True),
         sa.Column("body", long_bytes(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        **OPTIONS,
-    )
-    op.create_index("tasks_actor", "tasks", ["actor", "state", "enqueued_at", "id"], unique=False, sqlite_where=None)
-    op.create_index("tasks_finished_at", "tasks", ["state", "finished_at", "id"], unique=False)
-    op.create_index("tasks_heartbeat_at", "tasks", ["state", "heartbeat_at", "id"], unique=False)
-    op.create_index(
-        "tasks_join_id",
-        "tasks",
-        ["join_id", "state", "enqueued_at", "id"],
-        unique=False,
-        sqlite_where=sa.text("join_id IS NOT NULL"),
-    )
-    op.create_index(
-        "tasks_owner",
-        "tasks",
-        ["owner", "state", "enqueued_at", "id"],
-        unique=False,
-        sqlite_where=sa.text("owner IS NOT NULL"),
-    )
-    op.create_index(
-        "tasks_parent",
-        "tasks",
-        ["parent", "state", "enqueued_at", "id"],
-        unique=False,
-        sqlite_where=sa.text("parent IS NOT NULL"),
-    )
-    op.create_index(
-        "tasks_reason",
-        "tasks",
-        ["reason", "enqueued_at", "id"],
-        unique=False,
-        sqlite_where=sa.text("reason IS NOT NULL"),
-    )
-    op.create_index(
-        "tasks_root",
-        "tasks",
-        ["root", "state", "enqueued_at", "id"],
-        unique=False,
-        sqlite_where=sa.text("root IS NOT NULL"),
-    )
-    op.create_index("tasks_started_at", "tasks", ["state", "started_at", "id"], unique=False)
-    op.create_index("tasks_state", "tasks", ["state", "enqueued_at", "id"], unique=False)
-    op.create_index(
-        "tasks_tenant",
-        "tasks",
-        ["tenant", "state", "enqueued_at", "id"],
-        unique=False,
-        sqlite_where=sa.text("tenant IS NOT NULL"),
-    )
-    op.create_index(
-        "tasks_worker",
-        "tasks",
-        ["worker", "state", "enqueued_at", "id"],
-        unique=False,
-        sqlite_where=sa.text("worker IS NOT NULL"),
-    )
+    ]
+
+
+def _tasks() -> None:
+    op.create_table("tasks", *_identity_and_times(), *_ends(), sa.PrimaryKeyConstraint("id"), **OPTIONS)
+
+
+def _indexes() -> None:
+    for column in ("actor", "join_id", "owner", "parent", "root", "tenant", "worker"):
+        found = None if column == "actor" else sa.text(f"{column} IS NOT NULL")
+        op.create_index(f"tasks_{column}", "tasks", [column, "state", "enqueued_at", "id"], sqlite_where=found)
+    reason = sa.text("reason IS NOT NULL")
+    op.create_index("tasks_reason", "tasks", ["reason", "enqueued_at", "id"], sqlite_where=reason)
+    op.create_index("tasks_state", "tasks", ["state", "enqueued_at", "id"])
+    for column in ("finished_at", "heartbeat_at", "started_at"):
+        op.create_index(f"tasks_{column}", "tasks", ["state", column, "id"])
