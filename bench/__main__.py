@@ -105,7 +105,10 @@ def once(name: str) -> dict[str, float]:
 
 
 def main(names: list[str]) -> int:
-    """Print a line per row; 1 if a median misses what it must reach."""
+    """Print a line per row; 1 if a median misses what it must reach, 2 for a name that none has."""
+    if unknown := sorted(set(names) - set(ROWS)):
+        print(f"bench: there is no measure {', '.join(unknown)}; there are {', '.join(ROWS)}", file=sys.stderr)
+        return 2
     missed = 0
     for name in names or list(ROWS):
         runs = [once(name) for _ in range(RUNS)]
