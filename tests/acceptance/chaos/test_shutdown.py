@@ -42,9 +42,9 @@ async def test_twenty_five_terminated_workers_strand_nothing_and_count_no_attemp
     tokens: list[str] = []
     ended: list[asyncio.Task[tuple[int, float]]] = []
     for number in range(TERMINATIONS):
+        worker = await workers.popleft().ready()  # else the others may have run all before it comes
         tokens += await installation.client.submit_many([Nap(number, 0.7) for _ in range(2)])
         tokens += await installation.client.submit_many([Nap(number, 0.03) for _ in range(60)])
-        worker = await workers.popleft().ready()
         workers.append(start())
         await until(lambda: installation.journal.running(worker.pid))  # noqa: B023 - awaited here
         ended.append(asyncio.create_task(terminated(worker)))
