@@ -9,6 +9,7 @@ This module alone touches private names of nats-py; the lock file pins the versi
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
@@ -21,6 +22,8 @@ Handler = Callable[[bytes, bytes, bytes, bytes | None], None]
 HEADER_LINE = b"NATS/1.0\r\n"
 
 _log = logging.getLogger(__name__)
+
+_CANCEL_AGAIN_S: Final = 0.05
 
 
 class Wire(Client):
@@ -93,6 +96,14 @@ class Wire(Client):
                 await super()._process_msg(sid, subject, reply, data, headers or b"")
         except Exception:  # noqa: BLE001 - raised here, it would end the connection's read loop
             _log.exception("a message on %r could not be handled", subject)
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        await super()._close(status, do_cbs)
+        trying = self._reconnection_task
+        # On Python 3.11 a cancellation is lost that comes with a refusal: it would try for ever, and hold up who waits.
+        while trying is not None and trying is not asyncio.current_task() and not trying.done():
+            trying.cancel()
+            await asyncio.wait([trying], timeout=_CANCEL_AGAIN_S)
 
     async def _attempt_reconnect(self) -> None:
         self._pending.clear()
