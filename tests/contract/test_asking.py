@@ -26,6 +26,7 @@ from recorded import done, failed, started
 
 WHOS = {
     "operator": OPERATOR,
+    "operator by name": Who("ada", operator=True),
     "owner": Who("ada"),
     "tenant": Who("eve", ("lhcb",)),
     "both": Who("ada", ("lhcb", "atlas")),

@@ -49,7 +49,7 @@ async def test_a_burst_starts_at_once_and_the_next_waits(natsume_worker, natsume
         return [(await natsume_client.status(token)).state for token in tokens]
 
     await until(states, lambda found: sorted(found) == [State.COMPLETED] * 5 + [State.WAITING])
-    await until(lambda: len(Seen.starts), lambda count: count == 6)
+    await until(lambda: len(Seen.starts), lambda count: count == 6, within_s=30.0)
     first, last = Seen.starts[0][0], Seen.starts[5][0]
     rule = RateRule(5, 10.0, 5)
     assert last - first >= 10.0 / 5 - lateness_s(rule)

@@ -171,7 +171,9 @@ def _ruled(equal: Equal) -> Iterator[ColumnElement[bool]]:
 
 
 def _ruled_in(who: Who) -> list[ColumnElement[bool]]:
-    """The same for what somebody may see."""
+    """The same for what somebody may see; an operator's own name rules nothing out."""
+    if who.operator:
+        return []
     shown = [("owner", who.user), *(("tenant", one) for one in who.tenants)]
     bits = [trait(name, fitted(value)) for name, value in shown if value]
     return [or_(*(_has(_FIRST_HAS["traits"], one) for one in bits))] if 0 < len(bits) <= _RULED_MAX else []
