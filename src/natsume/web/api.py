@@ -15,8 +15,9 @@ from natsume.client import Client
 from natsume.core.rights import Act, Who
 from natsume.exceptions import BrokerError, Forbidden, LedgerError, UnknownTask, UsageError
 from natsume.model import limits
-from natsume.web import answers, questions
+from natsume.web.answers import Cancelled, Refused, Replayed, tasks_of, told
 from natsume.web.document import document
+from natsume.web.questions import Cancel, Listing, Remark, Replay, Waiting, body_of, filter_of, place_of, query_of
 
 _log = logging.getLogger(__name__)
 _SAID: Final = {
@@ -59,18 +60,18 @@ class _Api:
 
     async def find(self, request: Request) -> Response:
         who = await self._who(request)
-        listing = questions.query_of(request.scope["query_string"], questions.Listing)
-        wanted, after = questions.filter_of(listing), questions.place_of(listing.after)
+        listing = query_of(request.scope["query_string"], Listing)
+        wanted, after = filter_of(listing), place_of(listing.after)
         page = await self._client().ledger.find(wanted, as_user=who, count=listing.limit, after=after)
-        return _json(answers.tasks_of(page))
+        return _json(tasks_of(page))
 
     async def get(self, request: Request) -> Response:
         who = await self._who(request)
-        return _json(answers.told(await self._client().status(_token(request), as_user=who)))
+        return _json(told(await self._client().status(_token(request), as_user=who)))
 
     async def end(self, request: Request) -> Response:
         who = await self._who(request)
-        waiting = questions.query_of(request.scope["query_string"], questions.Waiting)
+        waiting = query_of(request.scope["query_string"], Waiting)
         if self._waiting >= limits.WEB_WAITING_MAX:
             raise HTTPException(503, "too many requests wait; ask again later")
         self._waiting += 1
@@ -78,26 +79,26 @@ class _Api:
             status = await self._client().ledger.ended(_token(request), waiting.timeout_s, as_user=who)
         finally:
             self._waiting -= 1
-        return _json(answers.told(status))
+        return _json(told(status))
 
     async def cancel(self, request: Request) -> Response:
         who = await self._who(request)
-        wish = questions.body_of(await _body(request), questions.Cancel)
+        wish = body_of(await _body(request), Cancel)
         cancelled = await self._client().cancel(_token(request), why=wish.why, cascade=wish.cascade, as_user=who)
-        return _json(answers.Cancelled(cancelled))
+        return _json(Cancelled(cancelled))
 
     async def replay(self, request: Request) -> Response:
         who = await self._who(request)
-        wish = questions.body_of(await _body(request), questions.Replay)
+        wish = body_of(await _body(request), Replay)
         client, token = self._client(), _token(request)
         done = (await client.ledger.allowed(token, Act.REPLAY, who)).done
         if done is None or done.letter is None:
             raise UsageError("this task is no dead letter")
-        return _json(answers.Replayed(await client.letters.replay(token, why=wish.why, as_user=who)))
+        return _json(Replayed(await client.letters.replay(token, why=wish.why, as_user=who)))
 
     async def comment(self, request: Request) -> Response:
         who = await self._who(request)
-        remark = questions.body_of(await _body(request), questions.Remark)
+        remark = body_of(await _body(request), Remark)
         await self._client().comment(_token(request), remark.text, as_user=who)
         return Response(status_code=204)
 
@@ -138,13 +139,13 @@ def _refuse(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
         if status == 503:
             _log.warning("a request could not be answered: %s", error)
         said = next((text for kind, text in _SAID.items() if isinstance(error, kind)), str(error))
-        return _json(answers.Refused(said), status)
+        return _json(Refused(said), status)
 
     return answer
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    response = _json(answers.Refused(error.detail), error.status_code)
+    response = _json(Refused(error.detail), error.status_code)
     response.headers.update(error.headers or {})
     return response
