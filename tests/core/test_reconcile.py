@@ -48,6 +48,28 @@ def test_the_table(wanted, present, marks, expected) -> None:
     assert planned(wanted, present, marks) == expected
 
 
+class TestALaterTasksFile:
+    """What a command or a conductor that is gone has armed under an earlier one; both started later than we."""
+
+    armed = lying(replace(ENTRY, generation=200.0, configured=7.0))
+
+    def planned(self, wanted, present=(), marks=None, *, configured):
+        entries = {entry.key: Wanted(entry) for entry in wanted}
+        return plan(entries, ("a:B",), present, marks or {}, 100.0, NOW, configured)
+
+    def test_its_change_is_everybodys(self) -> None:
+        assert self.planned([OTHER], [self.armed], configured=8.0) == [Put(replace(OTHER, configured=8.0), 5)]
+        removed = Mark(removed=100.0, configured=8.0)
+        assert self.planned([], [self.armed], configured=8.0) == [Remove(self.armed, removed)]
+        assert self.planned([ENTRY], [], {KEY.id: Mark(removed=200.0, configured=7.0)}, configured=8.0)
+
+    @pytest.mark.parametrize("configured", [6.0, 7.0])
+    def test_the_same_or_an_earlier_one_changes_nothing(self, configured) -> None:
+        assert self.planned([OTHER], [self.armed], configured=configured) == []
+        assert self.planned([], [self.armed], configured=configured) == []
+        assert self.planned([ENTRY], [], {KEY.id: Mark(removed=200.0, configured=7.0)}, configured=configured) == []
+
+
 def test_what_nobody_here_knows_is_left_alone() -> None:
     assert planned([], [lying(ENTRY)], known=()) == []
 

@@ -109,7 +109,7 @@ class Timetable:
         for key in keys:
             mark = self._marks.get(key.id, Mark())
             if mark.paused_by is None:
-                await self._port.mark(key.id, Mark(_who(), self.now, mark.removed))
+                await self._port.mark(key.id, msgspec.structs.replace(mark, paused_by=_who(), paused_at=self.now))
         return await self._reconciled(keys)
 
     async def resume(self, name: str) -> list[Row]:
@@ -118,7 +118,7 @@ class Timetable:
         for key in keys:
             mark = self._marks.get(key.id, Mark())
             if mark.paused_by is not None:
-                await self._port.mark(key.id, Mark(removed=mark.removed))
+                await self._port.mark(key.id, msgspec.structs.replace(mark, paused_by=None, paused_at=None))
         return await self._reconciled(keys)
 
     async def backfill(self, name: str, after: datetime, until: datetime, most: int) -> list[Row]:

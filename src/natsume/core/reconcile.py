@@ -3,7 +3,9 @@
 Who may change what: each entry bears the generation that armed it, the start of that process. A process
 replaces and removes only entries of its own or an earlier generation, and only of actors that it knows; what it
 removes it marks with its generation, and no earlier one arms it again. So an old worker in a rolling deploy
-undoes nothing, and a schedule of an actor that nobody here knows is left alone.
+undoes nothing, and a schedule of an actor that nobody here knows is left alone. A tasks file is everybody's: who
+knows a later one than the entry was armed under may change it whatever its generation, for the process that armed
+it may be a command, or a conductor that was killed.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -54,8 +56,13 @@ def plan(
     marks: Mapping[str, Mark],
     generation: float,
     now: datetime,
+    configured: float = 0.0,
 ) -> list[Action]:
-    """The actions of a process of this generation that knows these actors; nothing where all is right."""
+    """The actions of a process of this generation that knows these actors; nothing where all is right.
+
+    `configured` is when the tasks file that it knows was applied.
+    """
+    ours = _Standing(generation, configured)
     lying: dict[ScheduleKey, list[Present]] = {}
     for one in present:
         if one.entry is not None:
@@ -67,25 +74,40 @@ def plan(
         if mark.paused_by is not None:
             actions += [Remove(one) for one in there]
         elif key in wanted:
-            actions += _kept(wanted[key].entry, there, mark, generation, now)
+            actions += _kept(wanted[key].entry, there, mark, ours, now)
         elif key.actor in known:
-            removed = Mark(removed=generation)
-            actions += [Remove(one, removed) for one in there if _generation(one) <= generation]
+            removed = Mark(removed=generation, configured=configured)
+            actions += [Remove(one, removed) for one in there if ours.may_change(one)]
     return actions
 
 
-def _kept(entry: Entry, there: list[Present], mark: Mark, generation: float, now: datetime) -> list[Action]:
+class _Standing(msgspec.Struct, frozen=True):
+    generation: float
+    configured: float
+
+    def may_change(self, present: Present) -> bool:
+        entry = present.entry
+        return entry is None or self._not_before(entry.generation, entry.configured)
+
+    def may_arm(self, mark: Mark) -> bool:
+        return self._not_before(mark.removed, mark.configured)
+
+    def _not_before(self, generation: float, configured: float) -> bool:
+        return generation <= self.generation or configured < self.configured
+
+
+def _kept(entry: Entry, there: list[Present], mark: Mark, ours: _Standing, now: datetime) -> list[Action]:
     same = [one for one in there if one.entry is not None and one.entry.same_as(entry)]
     others = [one for one in there if one not in same]
-    if any(_generation(one) > generation for one in others):
+    if not all(ours.may_change(one) for one in others):
         return []
     if same:
         # Of one-shots of an equal schedule the earliest leads on to the others.
         same.sort(key=lambda one: one.subject)
         return [Remove(one) for one in others + same[1:]]
-    if not there and mark.removed > generation:
+    if not there and not ours.may_arm(mark):
         return []
-    armed = armed_for(entry, now)
+    armed = armed_for(msgspec.structs.replace(entry, configured=ours.configured), now)
     if armed is None:
         return [Remove(one) for one in others]
     in_place = [one for one in others if one.subject == armed.subject]
@@ -121,7 +143,3 @@ def missed(wanted: Wanted, since: float, ran: Ran | None, now: float) -> list[da
     after = datetime.fromtimestamp(max(since, now - wanted.window_s), UTC)
     due_times = list(schedule.occurrences(after, until))
     return due_times[-TICKS_MADE_UP_MAX:]
-
-
-def _generation(present: Present) -> float:
-    return present.entry.generation if present.entry is not None else 0.0

@@ -142,6 +142,7 @@ def successor(task: Task, headers: bytes, target: str, rules: TickRules, now: fl
         key, due = parse_subject(codec.header(headers, b"nats-scheduler"))
         schedule = parse(task.schedule or "")
         generation = float(codec.header(headers, b"natsume-generation") or 0)
+        configured = float(codec.header(headers, b"natsume-configured") or 0)
         if due is None or schedule.server_text is not None:
             return None
         wanted_since = now - rules.window_s if rules.catch_up is CatchUp.ALL else now
@@ -150,4 +151,4 @@ def successor(task: Task, headers: bytes, target: str, rules: TickRules, now: fl
         return None
     if upcoming is None:
         return None
-    return Entry(key, schedule.text, target, task.body, generation, upcoming)
+    return Entry(key, schedule.text, target, task.body, generation, upcoming, configured)

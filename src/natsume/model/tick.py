@@ -48,7 +48,8 @@ class Entry(msgspec.Struct, frozen=True):
     """A schedule as it is to lie in the broker.
 
     `text` is the schedule itself, `target` the subject of its tasks; `due` is the one occurrence of what
-    the server cannot repeat; `generation` is when the process started that armed it, in Unix seconds.
+    the server cannot repeat; `generation` is when the process started that armed it, and `configured` when the
+    tasks file that it knew was applied, in Unix seconds.
     """
 
     key: ScheduleKey
@@ -57,6 +58,7 @@ class Entry(msgspec.Struct, frozen=True):
     body: bytes
     generation: float
     due: datetime | None = None
+    configured: float = 0.0
 
     @property
     def subject(self) -> str:
@@ -78,11 +80,15 @@ class Present(msgspec.Struct, frozen=True):
 
 
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is kept of a schedule beside its entry: paused by whom, or removed by which generation."""
+    """What is kept of a schedule beside its entry: paused by whom, or removed by which generation.
+
+    `configured` is when the tasks file was applied that this one knew.
+    """
 
     paused_by: str | None = None
     paused_at: float | None = None
     removed: float = 0.0
+    configured: float = 0.0
 
 
 class Ran(msgspec.Struct, frozen=True):

@@ -46,6 +46,7 @@ class Reconciler:
         self._agenda = agenda(TasksConfig())
         self._now = now
         self._generation = generation
+        self._configured = 0.0
         self._changed = asyncio.Event()
         self._blind = False
         self._doubts = 2
@@ -62,6 +63,7 @@ class Reconciler:
         if isinstance(applied, Unreadable):
             _log.error("the schedules are left as they are: %s", applied)
             return
+        self._configured = applied.at if applied is not None else 0.0
         self._agenda = self._agenda_of(applied.config if applied is not None else TasksConfig())
         for problem in self._agenda.problems:
             _log.warning("%s", problem)
@@ -100,7 +102,7 @@ class Reconciler:
             await self._make_up(wanted, present, marks)
             self._doubts -= 1
         now = datetime.fromtimestamp(self._now(), UTC)
-        actions = plan(wanted, self._agenda.known, present, marks, self._generation, now)
+        actions = plan(wanted, self._agenda.known, present, marks, self._generation, now, self._configured)
         return [action for action in actions if await self._carry_out(action)]
 
     async def _carry_out(self, action: Action) -> bool:

@@ -28,8 +28,8 @@ def names(actions):
     return [(type(one), (one.entry if isinstance(one, Put) else one.present.entry).key.name) for one in actions]
 
 
-def applied(text: str) -> Applied:
-    return Applied(parse(text.encode(), "tasks.yaml") if text else TasksConfig(), "test", 0.0, text)
+def applied(text: str, at: float = 0.0) -> Applied:
+    return Applied(parse(text.encode(), "tasks.yaml") if text else TasksConfig(), "test", at, text)
 
 
 async def test_ticks_come_without_a_conductor(reconciler, natsume_worker, ticks, natsume_broker):
@@ -143,6 +143,23 @@ async def test_an_old_worker_undoes_nothing(reconciler, natsume_broker):
     assert names(await new.once()) == [(Remove, "t:Beat/default"), (Put, "t:Rule/default")]
     assert await old.once() == [], "what a newer one removed or brought is left alone"
     assert names(await reconciler("t:Beat").once()) == [(Put, "t:Beat/default")], "a later start decides"
+
+
+@pytest.mark.parametrize("name", ["t:Beat", "t:Rule"])
+async def test_a_conductor_carries_out_a_tasks_file_also_on_what_a_later_process_armed(
+    reconciler, natsume_broker, name
+):
+    conductor, command = reconciler(name), reconciler(name)
+    assert names(await command.once()) == [(Put, f"{name}/default")]
+    conductor.configure(applied(f"common: {{{name}: {{enabled: false}}}}", 1.0))
+    assert names(await conductor.once()) == [(Remove, f"{name}/default")]
+    later = reconciler(name)
+    later.configure(applied("", 2.0))
+    assert names(await later.once()) == [(Put, f"{name}/default")]
+    conductor.configure(applied(f"common: {{{name}: {{schedules: {{default: {{every: 7}}}}}}}}", 3.0))
+    assert (Put, f"{name}/default") in names(await conductor.once())
+    later.configure(applied(f"common: {{{name}: {{schedules: {{default: {{every: 7}}}}}}}}", 3.0))
+    assert await later.once() == []
 
 
 async def test_a_disabled_class_is_removed_and_a_stranger_is_not(reconciler, natsume_broker):

@@ -107,6 +107,8 @@ def _headers(entry: Entry, expected: int) -> bytes:
     if entry.key.vo is not None:
         head += f"Natsume-Tenant: {entry.key.vo}\r\n"
     head += f"Natsume-Schema: 1\r\nNatsume-Schedule: {entry.text}\r\nNatsume-Generation: {entry.generation!r}\r\n"
+    if entry.configured:
+        head += f"Natsume-Configured: {entry.configured!r}\r\n"
     return head.encode()
 
 
@@ -124,6 +126,7 @@ def _entry(stored: Stored) -> Entry | None:
         key, due = parse_subject(stored.subject)
         parse(text)
         generation = float(stored.headers.get("Natsume-Generation", 0))
+        configured = float(stored.headers.get("Natsume-Configured", 0))
     except (ValueError, UsageError):
         return None
-    return Entry(key, text, target, stored.body, generation, due)
+    return Entry(key, text, target, stored.body, generation, due, configured)
