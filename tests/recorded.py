@@ -30,9 +30,9 @@ def done(task: str = "t", state: State = State.COMPLETED, attempt: int = 1, **mo
     return f"record.done.{record.kind}.{task}", encode(record)
 
 
-def settled(task: str = "t", *, replayed: bool = True, at: float = 95.0) -> tuple[str, bytes]:
+def settled(task: str = "t", *, replayed: bool = True, at: float = 95.0, sent: bool = True) -> tuple[str, bytes]:
     message = Submitted("replay", "g:A", at, "task.normal.small.g.A", "", b"{}") if replayed else None
-    record = Settled(task, "n", "ada", "mended", at, message)
+    record = Settled(task, "n", "ada", "mended", at, message, sent=sent)
     return f"record.settled.{record.kind}.{task}", encode(record)
 
 

@@ -90,6 +90,12 @@ def test_what_was_decided_on_a_dead_letter_stands_beside_its_end():
         assert (row.settled, row.settled_by, row.settled_why, row.replay) == ("replayed", "ada", "mended", "replay")
 
 
+def test_a_replay_that_was_begun_and_not_sent_settles_nothing_yet():
+    end = done(state=State.FAILED, failure=Failure("E", "no"), letter=Letter(Reason.EXHAUSTED, "s", b"{}", ""))
+    row = only(end, settled(sent=False))
+    assert (row.state, row.settled, row.replay) == (State.FAILED, None, None)
+
+
 def test_unknown_kinds_change_nothing():
     changes = project([("record.replayed.1.t", b"{}"), ("record.chunk.n-0.t", b"x"), ("other", b"")])
     assert (changes.rows, changes.attempts, changes.unread) == ([], [], [])

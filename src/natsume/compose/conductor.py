@@ -69,10 +69,11 @@ async def _bringing_back(
     broker: Broker, engine: "AsyncEngine", settings: Settings, registry: Registry
 ) -> tuple[Duty, ...]:
     """What a broker lacks that was lost or is behind: tasks, schedules."""
-    from natsume.restoring.restoration import resender_of, restorer_of  # noqa: PLC0415 - they need SQLAlchemy
+    from natsume.restoring.restoration import finisher_of, resender_of, restorer_of  # noqa: PLC0415 - they need SQLAlchemy
 
     reconciler = reconciler_of(broker, settings, registry)
     restorer, resender = restorer_of(broker, engine, settings, registry), resender_of(broker, engine)
+    finisher = finisher_of(broker, engine, registry)
     broker.wire.on_restored += [restorer.doubt, reconciler.doubt]
     broker.follow_epoch(restorer.changed)
 
@@ -86,7 +87,7 @@ async def _bringing_back(
         await reconciler.run()
 
     await broker.config.watch(configure)
-    return restorer.run, resender.run, reconcile
+    return restorer.run, resender.run, finisher.run, reconcile
 
 
 def _following(

@@ -112,6 +112,8 @@ def _of_child(parent: Done, child: Child) -> Row:
 def of_settled(task_id: str, body: bytes) -> Said:
     """What was decided on the dead letter that it is."""
     record = checked(_settled.decode(body), task_id)
+    if record.message is not None and not record.sent:
+        return Said([])  # only what is sent settles a letter: until then its records are needed
     at = moment(record.at)
     row = Row(
         record.id,

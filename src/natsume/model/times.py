@@ -36,10 +36,10 @@ RELAY_CLAIM_S: Final = 5.0
 """How long they are its own; a relay that died leaves them to others then."""
 
 RESEND_AFTER_S: Final = 60.0
-"""After so long a tracked task of which nothing but its submitted record is known is sent again."""
+"""After so long what was recorded and not sent is sent: a tracked task, the replay of a dead letter."""
 
 RESEND_S: Final = 10.0
-"""How often a conductor looks for such tasks."""
+"""How often a conductor looks for such records."""
 
 DUPLICATE_WINDOW_S: Final = 120.0
 """How long the server remembers message ids."""

@@ -18,6 +18,7 @@ from natsume.ports.facts import (
     Recorded,
     Records,
     RecordsFeed,
+    Replayed,
 )
 from natsume.ports.keeping import Epochs, Kept, Ledger, Outlet, Reading, Remains, Silence
 from natsume.ports.locking import Lease, Leases, Limiters, Lines
@@ -58,6 +59,7 @@ __all__ = [
     "Records",
     "RecordsFeed",
     "Remains",
+    "Replayed",
     "Schedules",
     "Silence",
     "Subscription",

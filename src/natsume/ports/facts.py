@@ -143,6 +143,17 @@ class Claims(Protocol):
         ...
 
 
+class Replayed(msgspec.Struct, frozen=True):
+    """The decision to replay a dead letter as the broker keeps it: since when (Unix seconds), under which revision.
+
+    `settled` is None if it cannot be read.
+    """
+
+    settled: Settled | None
+    revision: int
+    at: float
+
+
 class Letters(Protocol):
     """The dead letters, and what was decided on them."""
 
@@ -156,6 +167,10 @@ class Letters(Protocol):
 
     async def settle(self, record: Settled, revision: int) -> int | None:
         """Write a decision over the one of this revision, 0 for none; the new revision, or None if another stands."""
+        ...
+
+    async def replayed(self, revision: int, count: int) -> list[Replayed]:
+        """At most `count` of the replays that were decided, from a revision on, in the order of their revisions."""
         ...
 
 

@@ -8,13 +8,17 @@ from natsume.actors.registry import Registry
 from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.kept import KvKept
 from natsume.adapters.nats.topology import ensure
+from natsume.adapters.sql.reading import SqlReading
 from natsume.adapters.sql.remains import SqlEpochs, SqlRemains
 from natsume.exceptions import BrokerError
+from natsume.model.record import Settled
 from natsume.model.subject import RECORDS
 from natsume.restoring.startup import run_hooks
+from natsume.runtime.finisher import Finisher
 from natsume.runtime.rebuilding import Rebuilding
 from natsume.runtime.resender import Resender
 from natsume.runtime.restorer import Restorer
+from natsume.service.replaying import DeadLetters
 from natsume.settings import Settings
 
 _STREAM_NOT_FOUND = 10059
@@ -56,6 +60,16 @@ def restorer_of(broker: Broker, engine: AsyncEngine, settings: Settings, registr
 def resender_of(broker: Broker, engine: AsyncEngine) -> Resender:
     """A resender of what this ledger knows to have been submitted, and no more."""
     return Resender(SqlRemains(engine), broker.outgoing, broker.now)
+
+
+def finisher_of(broker: Broker, engine: AsyncEngine, registry: Registry) -> Finisher:
+    """A finisher of the replays that were begun on this broker."""
+    letters = DeadLetters(broker.letters, broker.inquiries, broker.outgoing, lambda: registry, broker.now)
+
+    async def finish(settled: Settled, revision: int, ended: bool) -> None:
+        await letters.finish(settled, revision, ended=ended)
+
+    return Finisher(broker.letters, finish, SqlReading(engine), lambda: broker.records_created, broker.now)
 
 
 def _is_eligible(registry: Registry, name: str) -> bool:

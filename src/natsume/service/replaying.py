@@ -15,7 +15,7 @@ from natsume.core.rights import Act, Who, who_is
 from natsume.core.settling import DeadLetter, Order, Outcome, Verdict, Wanted, judge, settled_of
 from natsume.exceptions import BrokerError, UnknownTask, UsageError
 from natsume.model.codec import clean
-from natsume.model.record import Done, Settled
+from natsume.model.record import Done, Settled, Submitted
 from natsume.model.status import task_of
 from natsume.model.subject import is_id
 from natsume.model.task import State
@@ -145,8 +145,19 @@ class DeadLetters:
                 letter = await self._send(letter, letter.settled)
             case Outcome.FINISHED:
                 assert letter.settled is not None
-                letter = await self._send(letter, letter.settled, again=True)
+                letter = DeadLetter(letter.done, await self.finish(letter.settled, letter.revision), letter.revision)
         return verdict, letter
+
+    async def finish(self, settled: Settled, revision: int, *, ended: bool = False) -> Settled:
+        """Have a replay in the broker that was begun, and say so; what has started, or `ended`, is not sent again.
+
+        Any number may, at once: every copy is looked up before it runs.
+        """
+        assert settled.message is not None
+        status = None if ended else await self._inquiries.status(settled.message.id)
+        if not ended and (status and status.state) in _NOT_STARTED:
+            await self._submit(settled.message)
+        return await self._said(settled, revision)
 
     async def chains(self, ids: Sequence[str]) -> dict[str, list[Link]]:
         """What was decided on these dead letters and, one after the other, on their replays."""
@@ -190,19 +201,22 @@ class DeadLetters:
             raise BrokerError(f"what was decided on {record.id} was refused, and nothing stands: do it again")
         return DeadLetter(letter.done, *standing)
 
-    async def _send(self, letter: DeadLetter, settled: Settled, *, again: bool = False) -> DeadLetter:
-        """Have the replay in the broker, then say so; a copy of what has started is not sent."""
-        message = settled.message
-        if message is None:
+    async def _send(self, letter: DeadLetter, settled: Settled) -> DeadLetter:
+        """Have the replay in the broker, if it is one, then say so."""
+        if settled.message is None:
             return letter
-        status = await self._inquiries.status(message.id) if again else None
-        if (status and status.state) in _NOT_STARTED:
-            await insist(lambda _: self._outgoing.record(message))
-            # Always as resent: another may be sending it just now, and a copy is looked up before it runs.
-            await insist(lambda _: self._outgoing.submit(task_of(message), resent=True))
+        await self._submit(settled.message)
+        return DeadLetter(letter.done, await self._said(settled, letter.revision), letter.revision)
+
+    async def _submit(self, message: Submitted) -> None:
+        await insist(lambda _: self._outgoing.record(message))
+        # Always as resent: another may be sending it just now, and a copy is looked up before it runs.
+        await insist(lambda _: self._outgoing.submit(task_of(message), resent=True))
+
+    async def _said(self, settled: Settled, revision: int) -> Settled:
         sent = replace(settled, sent=True)
-        await insist(lambda _: self._letters.settle(sent, letter.revision))
-        return DeadLetter(letter.done, sent, letter.revision)
+        await insist(lambda _: self._letters.settle(sent, revision))
+        return sent
 
 
 def order_of(who: str | None, why: str | None, *, discard: bool = False, body: bytes | None = None) -> Order:

@@ -11,7 +11,17 @@ from enum import Enum
 from pathlib import Path
 from uuid import UUID
 
-from natsume import BaseTask, ExponentialBackoff, MutexLock, NoRetry, Priority, RateLimiter, Snooze, member
+from natsume import (
+    BaseTask,
+    ExponentialBackoff,
+    JoinResults,
+    MutexLock,
+    NoRetry,
+    Priority,
+    RateLimiter,
+    Snooze,
+    member,
+)
 from natsume.control import Stop, TaskControl
 from natsume.exceptions import CancelHonoured, TaskRetryRequestedError, UnretryableError
 from natsume.given import TaskInfo
@@ -238,6 +248,26 @@ class Snoozer(BaseTask):
         return info.attempt
 
 
+@dataclass
+class Correctable(BaseTask):
+    """Fails with a negative number, for good."""
+
+    number: int
+
+    async def execute(self, info: TaskInfo) -> int:
+        note("start", info)
+        if self.number < 0:
+            raise UnretryableError("it is negative")
+        return self.number
+
+
+@dataclass
+class Total(BaseTask):
+    async def execute(self, info: TaskInfo, results: JoinResults) -> int:
+        note("start", info)
+        return sum([one.result async for one in results])
+
+
 class Sixty(RateLimiter):
     limit = 60
 
@@ -275,5 +305,7 @@ ALL = {
         Typed,
         Snoozer,
         Rated,
+        Correctable,
+        Total,
     )
 }

@@ -1,18 +1,21 @@
 """Dead letters in RECORDS, in the order of their deaths, and what was decided on them (port Letters)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from natsume.adapters.nats.direct import DirectReader
+from natsume.adapters.nats.direct import DirectReader, Stored
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
 from natsume.core.settling import DeadLetter
 from natsume.exceptions import BrokerError
 from natsume.model import subject
 from natsume.model.record import Done, Settled
+from natsume.ports import Replayed
 
 _ALL: Final = "record.done.dead.>"
+_REPLAYED: Final = "record.settled.replayed.>"
 _PAGE: Final = 200
 _FIRST: Final = b"Nats-Expected-Last-Subject-Sequence: 0\r\nNats-Expected-Last-Subject-Sequence-Subject: %b\r\n"
 _OVER: Final = b"Nats-Expected-Last-Subject-Sequence: %d\r\n"
@@ -50,6 +53,11 @@ class StreamLetters:
                 found[record.id] = (record, stored.sequence)
         return found
 
+    async def replayed(self, revision: int, count: int) -> list[Replayed]:
+        """At most `count` of the replays that were decided, from a revision on, in the order of their revisions."""
+        found = await self._reader.after(_REPLAYED, revision, count)
+        return [Replayed(_read(one), one.sequence, datetime.fromisoformat(one.at).timestamp()) for one in found]
+
     async def settle(self, record: Settled, revision: int) -> int | None:
         """Write a decision over the one of this revision, 0 for none; the new revision, or None if another stands."""
         fence = _OVER % revision if revision else _FIRST % subject.settled_fence(record.id).encode()
@@ -60,3 +68,12 @@ class StreamLetters:
             if error.code != WRONG_LAST_SEQUENCE:
                 raise
             return None
+
+
+def _read(stored: Stored) -> Settled | None:
+    """A decision, if that is what somebody has written there."""
+    try:
+        record = _settled.decode(stored.body)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return record if subject.settled(record.kind, record.id) == stored.subject else None
