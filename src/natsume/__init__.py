@@ -34,6 +34,7 @@ from natsume.locks import (
 from natsume.member import member
 from natsume.model.claim import Unique
 from natsume.model.event import Event
+from natsume.model.record import When
 from natsume.retry_policies import ExponentialBackoff, NoRetry, RetryPolicyBase
 from natsume.schedules import CronSchedule, IntervalSeconds, RRuleSchedule, TaskScheduleBase
 from natsume.threads import on_loop
@@ -82,6 +83,7 @@ __all__ = [
     "Unique",
     "UnretryableError",
     "UsageError",
+    "When",
     "Who",
     "chain",
     "group",

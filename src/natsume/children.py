@@ -14,6 +14,7 @@ from natsume.core.claim import place_of
 from natsume.exceptions import UsageError
 from natsume.flows import Flow
 from natsume.model import limits
+from natsume.model.labels import checked_labels
 from natsume.model.record import Child, Chunk, Group, When, child_id
 from natsume.model.task import Task
 
@@ -128,7 +129,7 @@ class Children:
         total = self._count - first
         self._bound_members(total)
         alarm = self._callback(on_failure, join, "failure") if on_failure is not None else None
-        self._add(Group(join, total, first, self._callback(callback, join, "callback"), alarm, when))
+        self._add(Group(join, total, first, self._callback(callback, join, "callback"), alarm, _checked(when)))
         return join
 
     @asynccontextmanager
@@ -170,7 +171,7 @@ class Children:
             str(actor.lane),
             msgspec.Raw(actor.arguments.check(task)),
             at.timestamp() if at else None,
-            dict(labels) if labels else None,
+            checked_labels(labels),
             tracked=actor.dlq_eligible,
             rights=actor.rights,
         )
@@ -202,6 +203,13 @@ class Children:
             tracked=child.tracked or parent.owner is not None,
             rights=child.rights,
         )
+
+
+def _checked(when: When) -> When:
+    try:
+        return When(when)
+    except ValueError:
+        raise UsageError(f"when={when!r} cannot be; use When.ALL_SUCCEEDED or When.ALL_DONE") from None
 
 
 _OVERHEAD = 200

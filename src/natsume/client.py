@@ -12,7 +12,7 @@ from natsume.core.claim import key_of
 from natsume.core.rights import Act, Who, who_is
 from natsume.exceptions import UnknownTask
 from natsume.flows import Flow
-from natsume.model.claim import Unique
+from natsume.model.claim import Unique, unique_of
 from natsume.model.record import Place, When
 from natsume.model.status import Status
 from natsume.model.task import ENDED, Task
@@ -95,7 +95,7 @@ class Client:
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         track: bool | None = None,
-        unique: Unique | None = None,
+        unique: Unique | Literal["args", "id"] | None = None,
         on_duplicate: Literal["return", "raise"] = "return",
         session: "AnySession | None" = None,
     ) -> str:
@@ -116,7 +116,7 @@ class Client:
         message = message_of(actor, task, now, task_id=id, owner=owner, tenant=tenant, labels=labels)
         tracked = track if track is not None else bool(owner) or actor.dlq_eligible
         due = due_at(now, at, delay)
-        unique = unique or actor.unique
+        unique = unique_of(unique) or actor.unique
         if session is not None:
             from natsume.outbox import enqueue  # noqa: PLC0415 - SQLAlchemy, for those who use it
 

@@ -6,6 +6,8 @@ from typing import Final
 # None; no responders, as in an election or at a start; JetStream not available now; another publish in flight;
 # a sealed stream, which is about to be recreated.
 _TRANSIENT: Final = frozenset({0, 503, 10008, 10109, 10164})
+# A message or its headers are larger than the stream or the server takes.
+_TOO_LARGE: Final = frozenset({10054, 10097})
 _SNOOZE_MAX_S: Final = 100 * 365 * 86_400.0
 
 
@@ -59,6 +61,11 @@ class BrokerError(NatsumeError):
     def is_transient(self) -> bool:
         """Whether the same request may do at another moment: no answer, an election, a publish in flight."""
         return self.code in _TRANSIENT
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether what was sent is larger than will ever be taken."""
+        return self.code in _TOO_LARGE
 
 
 class Disconnected(BrokerError):

@@ -9,8 +9,8 @@ import pytest
 from natsume import BaseTask
 from natsume.actors.registry import Registry
 from natsume.children import Children
-from natsume.exceptions import BrokerError, NatsumeError
-from natsume.model.record import Chunk, child_id
+from natsume.exceptions import BrokerError, NatsumeError, UsageError
+from natsume.model.record import Chunk, When, child_id
 from natsume.model.subject import parse_lane
 from natsume.model.task import Task
 
@@ -102,3 +102,31 @@ async def test_a_chunk_that_was_not_stored_is_written_again_with_the_next_child(
             assert msgspec.json.encode(run.chunks) == b"{}"
     assert len(taken) == 29
     assert [child.id for child in run.all()] == taken
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pytest.param({"a": 1}, id="no text"),
+        pytest.param({1: "a"}, id="no name"),
+        pytest.param(["a"], id="no mapping"),
+        pytest.param({"a": "x\udcff"}, id="half a character"),
+        pytest.param({str(number): "a" for number in range(33)}, id="too many"),
+        pytest.param({"a": "x" * 10_000}, id="too large"),
+    ],
+)
+async def test_labels_that_no_record_may_hold_are_refused_where_they_are_given(labels: object) -> None:
+    run = Run()
+    with pytest.raises(UsageError, match="label"):
+        await run.children.schedule(Note("a"), at=None, labels=labels, now=False)
+    assert await run.schedule("b") == child_id("parent", 0), "nothing of the refused one is left"
+
+
+async def test_a_group_whose_condition_no_record_may_hold_is_refused() -> None:
+    run = Run()
+    with pytest.raises(UsageError, match="when='bogus' cannot be"):
+        await run.children.spawn_with_callback([Note("a")], Note("b"), when="bogus")
+    assert not run.all()
+    for named in ("all_done", "ALL_DONE", When.ALL_DONE):
+        await run.children.spawn_with_callback([Note("a")], Note("b"), when=named)
+    assert {group.when for group in run.children.groups} == {When.ALL_DONE}

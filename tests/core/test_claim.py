@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from natsume import Unique, UsageError
 from natsume.core.claim import Answer, answer, key_of
 from natsume.enums import Priority, Size
-from natsume.model.claim import Claim
+from natsume.model.claim import Claim, unique_of
 from natsume.model.subject import Lane, is_id
 from natsume.model.task import State, Task
 from natsume.service.submission import submitted_of
@@ -67,3 +67,15 @@ def test_what_a_submission_does_about_a_claim(nonce, period_s, holder, told):
 def test_what_cannot_be_is_refused(wrong):
     with pytest.raises(UsageError, match=r"cannot be; use"):
         Unique(**wrong)
+
+
+def test_what_a_submission_may_say_of_its_place():
+    assert [unique_of(given) for given in (None, Unique(period_s=5), "args", "id")] == [
+        None,
+        Unique(period_s=5),
+        Unique(),
+        Unique(by="id"),
+    ]
+    for wrong in (True, "name", 5, {"by": "id"}, []):
+        with pytest.raises(UsageError, match=r"unique=.* cannot be; use Unique\(\)"):
+            unique_of(wrong)

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
-from natsume import BaseTask, CallbackSpawner, JoinResults, Snooze, UnretryableError
+from natsume import BaseTask, CallbackSpawner, JoinResults, Snooze, UnretryableError, When
 from natsume.compose.conductor import conducting
-from natsume.model.record import When, child_id
+from natsume.model.record import Child, Done, child_id
 from natsume.model.task import State
 from natsume.testing import until
 
@@ -175,3 +176,13 @@ async def test_two_conductors_call_back_once(natsume_client, conductor, natsume_
         for join in joins:
             await natsume_client.result(child_id(join, "callback"))
     assert sorted(name for name, _ in CALLED) == sorted(f"g{n}" for n in range(30))
+
+
+async def test_a_commit_that_cannot_be_carried_out_holds_up_no_other(natsume_client, conductor, natsume_broker):
+    """What a client of another make writes: a child whose headers the server never takes."""
+    child = Child("child", "t:Member", "normal.small", msgspec.Raw(b'{"number":1}'), labels={"a": "x" * 100_000})
+    now = natsume_broker.now()
+    done = Done("odd", "t:Parent", State.COMPLETED, "n", "w", 1, now, now, children=(child,))
+    await natsume_broker.records.commit(done)
+    await natsume_client.spawn_with_callback([Member(2), Member(3)], Sum("others"))
+    await until(lambda: ("others", 13) in CALLED)

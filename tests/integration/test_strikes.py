@@ -150,6 +150,9 @@ async def test_an_argument_value_alone_waits(natsume_broker, natsume_client, nat
     assert (code, said) == (1, "natsume: there is no strike:t:Work; `natsume strikes` lists those that stand\n")
     assert "1 of its tasks waited" in await unstrike(run, "Work", "--arg", "job=7", "--arg", "vo=lhcb")
     assert (await task_done(natsume_client, struck)).state is State.COMPLETED
+    assert (await run("strike", "t:Work", "--any-actor"))[0] == 0
+    assert [row["why"] for row in await told("strikes")] == [""], "a reason is asked of nobody"
+    await unstrike(run, "t:Work")
 
 
 async def test_what_failed_before_keeps_its_attempt(natsume_broker, natsume_client, natsume_worker, run, told):

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from natsume.base_task import BaseTask, field_names
 from natsume.core.rights import By, Widened, written
+from natsume.model.claim import Unique
 from natsume.model.event import is_pattern, meet, without_covered
 from natsume.model.limits import CONFIGURED_S_MAX, MEMORY_LIMIT_MAX_MB
 
@@ -26,6 +27,9 @@ def declaration_flaws(cls: type[BaseTask]) -> Iterator[str]:
     yield from _flaws_of_rights(cls)
     yield from _flaws_of_events(cls)
     yield from _flaws_of_taking(cls)
+    unique: object = declared(cls, "unique")
+    if unique is not None and not isinstance(unique, Unique):
+        yield f"{cls.__name__}.unique is {unique!r}: set it to a Unique, such as Unique(), or None"
     cancel: object = declared(cls, "cancel")
     if isinstance(cancel, str) and cancel not in {"cooperative", "interrupt"}:
         yield f'{cls.__name__}.cancel is {cancel!r}: set it to "cooperative" or "interrupt"'

@@ -9,7 +9,7 @@ import typer
 from natsume.cli.session import Session, new_app, session_of
 from natsume.cli.table import AsJson, show_rows
 from natsume.cli.task_row import moment
-from natsume.cli.who import AnyActor, Why, reason, who
+from natsume.cli.who import AnyActor, MaybeWhy, reason, who
 from natsume.core.limit_rules import FIELDS, flaw, with_set, without
 from natsume.core.lock_list import key_name
 from natsume.exceptions import UsageError
@@ -47,7 +47,7 @@ def list_limits(
 def set_limit(
     context: typer.Context,
     lock: Name,
-    why: Why,
+    why: MaybeWhy = None,
     limit: Annotated[int | None, typer.Option(help="Starts in a window, or tasks at a time.")] = None,
     window_seconds: Annotated[float | None, typer.Option(help="The window of a rate limiter.")] = None,
     burst: Annotated[int | None, typer.Option(help="Starts that a rate limiter lets through at once.")] = None,

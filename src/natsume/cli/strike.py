@@ -6,7 +6,7 @@ import typer
 
 from natsume.cli.session import new_app, session_of
 from natsume.cli.strikes import Argument, StruckActor, given
-from natsume.cli.who import AnyActor, Why, reason, who
+from natsume.cli.who import AnyActor, MaybeWhy, reason, who
 from natsume.core.striking import with_strike
 from natsume.model.strike import Strike
 from natsume.settings import Settings
@@ -16,7 +16,7 @@ app = new_app()
 
 @app.command()
 def strike(
-    context: typer.Context, actor: StruckActor, why: Why, arg: Argument = None, any_actor: AnyActor = False
+    context: typer.Context, actor: StruckActor, why: MaybeWhy = None, arg: Argument = None, any_actor: AnyActor = False
 ) -> None:
     """Stop an actor, or its tasks with some argument values, on all workers within a second.
 

@@ -12,6 +12,8 @@ from natsume.model.limits import WHY_MAX
 
 Why = Annotated[str, typer.Option(metavar="TEXT", help="The reason; kept with who does it, and when.")]
 
+MaybeWhy = Annotated[str | None, typer.Option("--why", metavar="TEXT", help="The reason; kept with who and when.")]
+
 AnyActor = Annotated[bool, typer.Option("--any-actor", help="Do not compare it with what is installed here.")]
 
 
@@ -23,8 +25,10 @@ def who() -> str:
         return f"{os.getuid()}@{socket.gethostname()}"
 
 
-def reason(why: str) -> str:
-    """A reason that says something; raises UsageError."""
+def reason(why: str | None) -> str:
+    """A reason that says something, empty where none is given; raises UsageError."""
+    if why is None:
+        return ""
     text = " ".join(why.split())
     if not 0 < len(text) <= WHY_MAX:
         raise UsageError(f"--why has {len(text)} characters; give a reason of 1 to {WHY_MAX}")

@@ -25,6 +25,15 @@ class Unique(msgspec.Struct, frozen=True):
             raise UsageError(f"Unique(period_s={self.period_s!r}) cannot be; use 1 to {limits.CONFIGURED_S_MAX:g} s")
 
 
+def unique_of(given: object) -> Unique | None:
+    """What a submission says of its place: a Unique, or what it is to be `by`; UsageError for anything else."""
+    if given is None or isinstance(given, Unique):
+        return given
+    if given in ("args", "id"):
+        return Unique(by=given)
+    raise UsageError(f'unique={given!r} cannot be; use Unique(), Unique(by="id"), Unique(period_s=60), "args" or "id"')
+
+
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
     """A held place: the whole message of the task that holds it, and when that is due.
 

@@ -60,6 +60,10 @@ class When(StrEnum):
     ALL_SUCCEEDED = "all_succeeded"
     ALL_DONE = "all_done"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "When | None":
+        return cls.__members__.get(value) if isinstance(value, str) else None  # by its name as well
+
 
 class Group(msgspec.Struct, frozen=True, omit_defaults=True):
     """A join to be opened with its parent's commit: `total` members, numbered from 0.

@@ -18,7 +18,7 @@ class Strike(msgspec.Struct, frozen=True, omit_defaults=True):
     arguments: dict[str, str] = {}
 
     def __str__(self) -> str:
-        return f"{self.name} by {self.who}: {self.why}"
+        return f"{self.name} by {self.who}" + (f": {self.why}" if self.why else "")
 
     @property
     def key(self) -> str:

@@ -78,19 +78,26 @@ class Reactor:
             try:
                 await self._react(batch, again)
             except BrokerError as error:
+                if error.is_too_large:
+                    await self._leave(batch)
+                    return
                 _log.warning("%d done records wait for the broker: %s", len(batch), error)
                 await asyncio.sleep(pause_s)
                 pause_s, again = min(2 * pause_s, _PAUSE_LAST_S), True
             except Exception:  # noqa: BLE001 - raised here, it would end the reactor for every other record
-                if len(batch) == 1:
-                    _log.exception("nothing follows from record %d: it cannot be reacted to", batch[0].sequence)
-                    self._feed.leave(batch[0])
-                    return
-                for delivery in batch:
-                    await self._insist([delivery])
+                await self._leave(batch)
                 return
             else:
                 return
+
+    async def _leave(self, batch: Batch) -> None:
+        """Leave behind what just failed, of a batch only those that fail alone."""
+        if len(batch) == 1:
+            _log.exception("nothing follows from record %d: it cannot be reacted to", batch[0].sequence)
+            self._feed.leave(batch[0])
+            return
+        for delivery in batch:
+            await self._insist([delivery])
 
     async def _react(self, batch: Batch, again: bool) -> None:
         suspect = partial(self._is_suspect, batch)

@@ -4,12 +4,11 @@ import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-import msgspec
-
 from natsume.actors.registry import Actor
 from natsume.exceptions import UsageError
 from natsume.model import limits, times
 from natsume.model.codec import clean, task_headers, task_subject
+from natsume.model.labels import checked_labels
 from natsume.model.record import Submitted
 from natsume.model.subject import is_id
 from natsume.model.task import Task
@@ -42,7 +41,7 @@ def message_of(
         submitted_at=now,
         owner=owner,
         tenant=tenant,
-        labels=_labels(labels),
+        labels=checked_labels(labels),
         rights=actor.rights,
     )
 
@@ -73,14 +72,3 @@ def _check_id(task_id: str) -> None:
         raise UsageError(
             f"{task_id!r} cannot be a task's id: use 1 to {limits.ID_MAX} letters, digits, '-', '_' or '='"
         )
-
-
-def _labels(labels: Mapping[str, str] | None) -> dict[str, str] | None:
-    if not labels:
-        return None
-    if len(labels) > limits.LABELS_MAX or any(not isinstance(part, str) for pair in labels.items() for part in pair):
-        raise UsageError(f"labels are at most {limits.LABELS_MAX} pairs of strings")
-    size = len(msgspec.json.encode(labels))
-    if size > limits.LABELS_SIZE_MAX:
-        raise UsageError(f"the labels take {size} bytes; at most {limits.LABELS_SIZE_MAX} go with a task")
-    return dict(labels)
