@@ -1,6 +1,7 @@
 """The port Outgoing: tasks are stored on their lane now, or to be delivered at a time."""
 
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -71,6 +72,14 @@ async def test_a_hop_is_armed_once_and_the_first_time_stands(outgoing: Outgoing,
     await outgoing.arm(task("b"), broker.now())
     await until(lambda: stored(broker), lambda subjects: "task.normal.small.g.A" in subjects)
     assert await stored(broker) == {"later.a.1": 1, "later.a.2": 1, "task.normal.small.g.A": 1}
+
+
+@pytest.mark.parametrize("year", [2263, 9999])
+async def test_a_time_that_the_server_cannot_count_is_not_now(outgoing: Outgoing, broker: Broker, year: int) -> None:
+    await outgoing.arm(task("a"), datetime(year, 12, 31, tzinfo=UTC).timestamp())
+    await outgoing.arm(task("b"), time.time() - 5)
+    await until(lambda: stored(broker), lambda there: "task.normal.small.g.A" in there)
+    assert await stored(broker) == {"task.normal.small.g.A": 1, "later.a.0": 1}
 
 
 async def test_a_time_that_is_over_is_now(outgoing: Outgoing, broker: Broker) -> None:

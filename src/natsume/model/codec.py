@@ -65,6 +65,11 @@ def timestamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def due_time(at: float) -> str:
+    """A Unix time as the server's one-shot schedules take it; one that it cannot count is the last that it can."""
+    return timestamp(min(at, limits.DUE_END))
+
+
 def task_headers(task: Task, *, resent: bool = False) -> bytes:
     """The header lines of a task, without a message id."""
     at = task.submitted_at

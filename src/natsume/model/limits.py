@@ -53,6 +53,9 @@ NEST_MAX: Final = 64
 TIME_END: Final = 253_402_300_800.0
 """The end of the year 9999: no time that comes from outside is later, for it could not be written again."""
 
+DUE_END: Final = 9_223_372_036.0
+"""In the year 2262 the server's count of nanoseconds ends: what is due later comes then, and not at once."""
+
 EVENT_TYPE_MAX: Final = 200
 """The type of an event or a pattern of types, in characters."""
 

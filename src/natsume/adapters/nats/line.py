@@ -12,7 +12,7 @@ from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
 from natsume.enums import Priority
 from natsume.exceptions import BrokerError
 from natsume.model import subject
-from natsume.model.codec import task_headers, task_subject, timestamp
+from natsume.model.codec import due_time, task_headers, task_subject
 from natsume.model.lock import Blocked, Mode, Waiter
 from natsume.model.task import Task
 
@@ -46,7 +46,7 @@ class Line:
         """Store a task in a lock's line, unless its hop stands there already."""
         want = blocked.want
         name = subject.parked(want.key, rank(task), task.id, task.hop)
-        head = _FENCE.format(timestamp(until), task_subject(task))
+        head = _FENCE.format(due_time(until), task_subject(task))
         head += _ASKED.format(want.key, want.name, want.mode.value, want.permits, blocked.task)
         try:
             await self._publisher.publish(name.encode(), head.encode() + task_headers(task), task.body)

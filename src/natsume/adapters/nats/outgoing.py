@@ -9,7 +9,7 @@ import msgspec
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Outcome, Publisher
 from natsume.exceptions import BrokerError
 from natsume.model import limits, subject
-from natsume.model.codec import task_headers, task_subject, timestamp
+from natsume.model.codec import due_time, task_headers, task_subject
 from natsume.model.record import Submitted
 from natsume.model.task import Task
 
@@ -42,7 +42,7 @@ class StreamOutgoing:
 
     async def arm(self, task: Task, at: float) -> None:
         """Store a task as a schedule of its hop; one that lies there already is as good."""
-        due = _SCHEDULE % (timestamp(at).encode(), task_subject(task).encode())
+        due = _SCHEDULE % (due_time(at).encode(), task_subject(task).encode())
         # Firing purges what lies on the subject, so a schedule is never put over another.
         headers = _FENCE + due + task_headers(task)
         await self._unless_there(subject.later(task.id, task.hop), headers, task.body)

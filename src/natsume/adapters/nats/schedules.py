@@ -11,7 +11,7 @@ from natsume.adapters.nats.direct import DirectReader, Stored
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
 from natsume.adapters.nats.request import Request
 from natsume.exceptions import BrokerError, UsageError
-from natsume.model.codec import timestamp
+from natsume.model.codec import due_time
 from natsume.model.subject import TASKS, kv
 from natsume.model.tick import Entry, Mark, Present, Ran, parse_subject
 from natsume.model.times import START_TTL_S
@@ -99,7 +99,7 @@ def _headers(entry: Entry, expected: int) -> bytes:
     schedule = parse(entry.text)
     expression = schedule.server_text
     if entry.due is not None:
-        expression = f"@at {timestamp(entry.due.timestamp())}"
+        expression = f"@at {due_time(entry.due.timestamp())}"
     assert expression is not None, f"{entry.key.name} is armed for one occurrence at a time"
     head = _FENCE.format(expected) + f"Nats-Schedule: {expression}\r\nNats-Schedule-Target: {entry.target}\r\n"
     if entry.due is None and schedule.server_zone is not None:
