@@ -201,3 +201,13 @@ def test_no_state_goes_back(history, random):
             assert row.finished_at is None or merged.state is row.state
             assert merged.attempts >= row.attempts
         row = merged
+
+
+def test_an_end_without_a_run_is_no_attempt_and_no_start():
+    waiting = {"state": State.CANCELLED, "failure": Failure("Cancelled", "cancelled by ada"), "started_at": 91.0}
+    changes = project([submitted(), done(**waiting)])
+    (row,) = changes.rows
+    assert (row.attempts, row.failures, row.started_at, row.finished_at) == (0, 0, None, 91.0)
+    assert not changes.attempts
+    row = only(failed(), done(attempt=2, **waiting))
+    assert (row.attempts, row.failures) == (1, 1)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from natsume.model.record import Child, Done, Letter
+from natsume.model.record import Child, Done, Letter, Used
 from natsume.model.task import Reason, State
 
 CHILD = Child("t.0", "app:Fit", "normal.small", msgspec.Raw(b"{}"))
@@ -45,3 +45,19 @@ def test_a_dead_letter_keeps_any_body() -> None:
 
 def test_what_is_not_set_takes_no_room() -> None:
     assert len(msgspec.json.encode(done())) < 200
+
+
+class TestAttemptsOfAnEnd:
+    @staticmethod
+    def attempts(state: State, attempt: int, lasted_s: float = 0.0, **fields: Any) -> int:
+        return Done("t", "app:Fit", state, "nonce", "w", attempt, 5.0, 5.0 + lasted_s, **fields).attempts
+
+    @pytest.mark.parametrize("state", [State.CANCELLED, State.FAILED, State.DROPPED])
+    def test_what_ends_while_it_waits_has_had_those_before(self, state: State) -> None:
+        assert [self.attempts(state, attempt) for attempt in (1, 2, 3)] == [0, 1, 2]
+
+    def test_what_ran_counts(self) -> None:
+        assert self.attempts(State.COMPLETED, 1) == 1
+        assert self.attempts(State.FAILED, 2, lasted_s=0.1) == 2
+        assert self.attempts(State.FAILED, 2, used=Used(0.0)) == 2
+        assert self.attempts(State.DROPPED, 1, crashes=4) == 1

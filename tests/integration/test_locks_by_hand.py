@@ -227,5 +227,5 @@ async def test_who_waits_too_long_becomes_a_dead_letter_or_is_dropped(
     assert (letter.state, letter.letter.reason) == (State.FAILED, "expired")
     assert "s for mutex:job:7, which task holder has" in letter.failure.message
     assert (dropped.state, dropped.letter, dropped.failure.type) == (State.DROPPED, None, "Expired")
-    assert [row["reason"] for row in await told("dead", "ls")] == ["expired"]
+    assert [(row["reason"], row["attempts"]) for row in await told("dead", "ls")] == [("expired", 0)]
     assert (await told("tasks", "show", patient))["state"] == "WAITING"

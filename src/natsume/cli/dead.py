@@ -172,7 +172,7 @@ def _row(done: Done) -> dict[str, Any]:
         "reason": str(done.letter.reason),
         "error": f"{done.failure.type}: {done.failure.message}" if done.failure else None,
         "at": moment(done.finished_at),
-        "attempts": done.attempt,
+        "attempts": done.attempts,
     }
 
 

@@ -39,10 +39,10 @@ def of_done(task_id: str, body: bytes) -> Said:
         finished_at,
         lane=record.lane or None,
         submitted_at=submitted_at,
-        started_at=started_at,
+        started_at=started_at if record.ran else None,
         finished_at=finished_at,
-        attempts=record.attempt,
-        failures=record.attempt if failure else record.attempt - 1,
+        attempts=record.attempts,
+        failures=record.attempts if failure else max(record.attempts - 1, 0),
         waits=record.waits,
         crashes=record.crashes,
         tracked=record.tracked,
@@ -66,7 +66,7 @@ def of_done(task_id: str, body: bytes) -> Said:
         **used_of(record.used),
         **(message_of(letter.subject, letter.headers, letter.body) if letter else {}),
     )
-    attempt = failure and Attempt(
+    attempt = (failure if record.ran else None) and Attempt(
         record.id,
         record.attempt,
         failure.type[: limits.LEDGER_NAME_MAX],

@@ -72,8 +72,8 @@ def _ended(row: Row, done: Done) -> Row:
     return replace(
         row,
         state=done.state,
-        attempts=done.attempt,
-        started_at=done.started_at,
+        attempts=done.attempts,
+        started_at=done.started_at if done.ran else row.started_at,
         finished_at=done.finished_at,
         heartbeat_at=done.finished_at,
         worker=done.worker,

@@ -138,6 +138,17 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     used: Used | None = None
 
     @property
+    def ran(self) -> bool:
+        """Whether its last attempt was begun; that of a task which ends while it waits was not."""
+        told = self.state is State.COMPLETED or self.used is not None or self.crashes > 0
+        return told or self.finished_at > self.started_at
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts it has had."""
+        return self.attempt if self.ran else max(self.attempt - 1, 0)
+
+    @property
     def kind(self) -> str:
         """The class in its subject: `plain` (nothing follows, it may expire), `effects` or `dead`."""
         if self.letter is not None:

@@ -51,9 +51,10 @@ async def test_what_waits_for_its_time_ends_at_once_without_a_worker(
 ) -> None:
     token = await natsume_client.submit(Quick(), delay=LATER_S)
     assert await natsume_client.cancel(token, why="too late", as_user=ANNA)
-    done = (await natsume_client.status(token)).done
-    assert done is not None
-    is_cancelled(done, "too late")
+    status = await natsume_client.status(token)
+    assert status.done is not None
+    is_cancelled(status.done, "too late")
+    assert (status.attempts, status.started_at) == (0, None)
     assert await schedules(natsume_broker, token) == 0
     with pytest.raises(TaskFailed, match="CANCELLED"):
         await natsume_client.result(token)
