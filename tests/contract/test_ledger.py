@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select
 from natsume.adapters.sql import migrating
 from natsume.adapters.sql.engine import engine_of
 from natsume.adapters.sql.ledger import SqlLedger
-from natsume.adapters.sql.remains import SqlEpochs
+from natsume.adapters.sql.remains import SqlEpochs, SqlRemains
 from natsume.adapters.sql.schema import attempts, comments, epochs, joins, tasks
 from natsume.core.projection import Changes, project
 from natsume.exceptions import LedgerError
@@ -122,6 +122,21 @@ async def test_each_broker_is_an_epoch_and_its_position_only_grows(ledger, engin
     assert sorted(map(tuple, found)) == [(1, "one", 9), (2, "two", 1)]
 
 
+async def test_a_broker_that_was_lost_before_anybody_looked_at_it_was_the_first(ledger, engine):
+    await ledger.project(project([submitted("a")]), "one", 1)
+    assert not (await SqlEpochs(engine).meet("two")).restored
+    assert [[one.row.id for one in page] async for page in SqlRemains(engine).unfinished(2)] == [["a"]]
+
+
+async def test_of_two_brokers_that_are_met_at_once_one_is_the_first(ledger, engine):
+    both = (ledger.project(project([submitted(name)]), name, 1) for name in ("one", "two"))
+    told = await asyncio.gather(*both, return_exceptions=True)
+    assert [type(one) for one in told].count(type(None)) >= 1
+    async with engine.begin() as connection:
+        found = (await connection.execute(select(epochs.c.number))).scalars().all()
+    assert found == [1]
+
+
 async def test_what_the_database_will_never_take_is_refused(ledger, engine):
     (row,) = project([done()]).rows
     with pytest.raises(LedgerError) as refused:
@@ -200,8 +215,7 @@ async def test_each_row_knows_the_last_epoch_that_told_of_it(ledger, engine):
             return dict(map(tuple, await connection.execute(select(tasks.c.id, tasks.c.epoch))))
 
     await ledger.project(project([submitted("a"), submitted("b")]), "one", 1)
-    assert await epochs_of() == {"a": 0, "b": 0}
-    await SqlEpochs(engine).meet("one")
+    assert await epochs_of() == {"a": 1, "b": 1}
     with pytest.raises(LedgerError, match="compared with the ledger"):
         await ledger.project(project([submitted("a")]), "two", 1)
     await ledger.project(project([submitted("a"), submitted("b")]), "one", 1)

@@ -43,6 +43,7 @@ class SqlLedger:
         self._joins = _unless_there(engine, joins)
         self._comments = _unless_there(engine, comments)
         self._labels = _unless_there(engine, labels)
+        self._epochs = _unless_there(engine, epochs)
 
     async def prepare(self) -> None:
         """Make sure that the schema is this version's."""
@@ -105,11 +106,24 @@ class SqlLedger:
         await self._engine.dispose()
 
     async def _epoch(self, connection: AsyncConnection, broker: str) -> int:
-        """The number of a broker; raises LedgerError where the ledger knows others, and this one was not met yet."""
-        numbers = {row.broker: row.number for row in await connection.execute(select(epochs.c.broker, epochs.c.number))}
-        if numbers and broker not in numbers:
+        """The number of a broker: 1 where the ledger knew none, for then nothing is to be restored into it.
+
+        Raises LedgerError where the ledger knows others, and this one was not met yet.
+        """
+        numbers = await _numbers(connection)
+        if not numbers:
+            now = datetime.now(UTC)
+            first = {"number": 1, "broker": broker, "began_at": now, "restored_at": now}
+            await connection.execute(self._epochs, first)
+            numbers = await _numbers(connection)
+        if broker not in numbers:
             raise LedgerError("the broker is not the one that was followed last; it is to be compared with the ledger")
-        return int(numbers.get(broker, 0))
+        return numbers[broker]
+
+
+async def _numbers(connection: AsyncConnection) -> dict[str, int]:
+    found = await connection.execute(select(epochs.c.broker, epochs.c.number))
+    return {row.broker: row.number for row in found}
 
 
 def next_epoch(broker: str) -> Any:
