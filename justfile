@@ -12,7 +12,7 @@ demo:
 
 # All tests, or those that pytest's arguments name
 test *ARGS:
-    pytest {{ ARGS }}
+    pytest {{ if ARGS == "" { "-n 3 --dist loadfile" } else { ARGS } }}
     {{ if ARGS == "" { "cd examples && pytest" } else { "" } }}
 
 # The tests of the documentation: paths, commands and code that it names

@@ -55,7 +55,7 @@ async def test_a_task_goes_from_enqueued_over_running_and_waiting_to_its_end(
 
 async def test_the_end_is_told_at_once_when_it_stands_already(inquiries: Inquiries, broker: Broker) -> None:
     await broker.records.commit(done("a"))
-    async with asyncio.timeout(1.0):
+    async with asyncio.timeout(30):
         assert await inquiries.ended("a") == done("a")
 
 
@@ -63,7 +63,7 @@ async def test_the_end_is_told_when_it_comes_to_all_who_wait(inquiries: Inquirie
     waiting = [asyncio.create_task(inquiries.ended("a")) for _ in range(20)]
     await inquiries.status("a")  # their subscriptions are on the wire before
     await broker.records.commit(done("a", state=State.FAILED))
-    async with asyncio.timeout(1.0):
+    async with asyncio.timeout(30):
         assert await asyncio.gather(*waiting) == [done("a", state=State.FAILED)] * 20
 
 

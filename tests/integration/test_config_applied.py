@@ -60,10 +60,10 @@ async def test_a_worker_takes_it_up_while_it_runs(natsume_broker, natsume_client
         await until(lambda: natsume_client.status(token), lambda status: status.failures or status.done)
         return (await natsume_client.status(token)).done
 
-    done = await until(ended_at_once, within_s=3)
+    done = await until(ended_at_once)
     assert done.state is State.FAILED
     await config.put(configured("common: {t:Slow: {limits: {timeout_s: 0.1}}}"), revision)
-    done = await until(lambda: timed_out(natsume_client), within_s=5)
+    done = await until(lambda: timed_out(natsume_client))
     assert "its timeout_s of 0.1 s" in done.failure.message
 
 
@@ -94,7 +94,7 @@ async def test_a_watch_sees_what_was_applied_while_it_was_away(natsume_server, n
     natsume_server.start()
     revision = (await until(lambda: read(natsume_broker)))[1]
     await until(lambda: put(natsume_broker, revision))
-    await until(lambda: len(seen) == 3, within_s=15)
+    await until(lambda: len(seen) == 3)
     assert [one and one.config.vos for one in seen] == [None, ("a",), ("b",)]
     await watching.close()
 

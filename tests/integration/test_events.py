@@ -232,7 +232,7 @@ async def test_two_conductors_and_a_killed_broker_leave_each_pair_one_task(
         await publish(range(0, 200, 10))
         for number in range(200):
             token = of("job.submitted", f"job-{number}", "t:Greet")
-            done = await task_done(natsume_client, token, within_s=20)
+            done = await task_done(natsume_client, token)
             assert bytes(done.result).startswith(b'{"job":%d,' % number)
 
 

@@ -93,7 +93,7 @@ def standing_in(worker):
 async def known(worker, client, task):
     """Wait until a worker knows that this task is struck."""
     actor = client.registry.of(task)
-    return await until(lambda: standing_in(worker)(actor, task), within_s=1.0)
+    return await until(lambda: standing_in(worker)(actor, task))
 
 
 async def waiting(told):
@@ -133,7 +133,7 @@ async def test_a_worker_knows_of_it_within_a_second(natsume_broker, natsume_clie
     assert (await known(natsume_worker, natsume_client, Work(1))).want.name == "strike:t:Work"
     await natsume_broker.strikes.put(Strikes(), revision)
     actor = natsume_client.registry.of(Work)
-    await until(lambda: standing_in(natsume_worker)(actor, Work(1)) is None, within_s=1.0)
+    await until(lambda: standing_in(natsume_worker)(actor, Work(1)) is None)
 
 
 async def test_an_argument_value_alone_waits(natsume_broker, natsume_client, natsume_worker, run, told):
@@ -198,7 +198,7 @@ async def test_conductors_finish_it_too(natsume_broker, natsume_client, natsume_
     await until(lambda: waiting(told), lambda count: count == 1)
     async with conducting(natsume_settings, natsume_client.registry):
         await natsume_broker.strikes.change(lambda _: Strikes())
-        assert (await task_done(natsume_client, token, within_s=30)).state is State.COMPLETED
+        assert (await task_done(natsume_client, token)).state is State.COMPLETED
 
 
 async def test_who_parks_as_the_strike_ends_does_not_wait(natsume_broker, natsume_client, natsume_worker):

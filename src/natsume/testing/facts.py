@@ -39,7 +39,7 @@ async def until(
     look: Callable[[], Any],
     accept: Callable[[Any], object] = bool,
     *,
-    within_s: float = 10.0,
+    within_s: float = 30.0,
     changed: asyncio.Event | None = None,
 ) -> Any:
     """What `look` (a function or coroutine function) gives, as soon as `accept` agrees; else AssertionError.
@@ -65,7 +65,7 @@ async def until(
         pause_s = min(2 * pause_s, _PAUSE_LAST_S)
 
 
-async def task_done(client: Client, token: str, *, within_s: float = 10.0) -> Done:
+async def task_done(client: Client, token: str, *, within_s: float = 30.0) -> Done:
     """The done record of a task, whatever its outcome, as soon as it stands; else AssertionError."""
     from natsume.exceptions import TaskFailed  # noqa: PLC0415
 

@@ -38,7 +38,7 @@ class ConductorProcess(WorkerProcess):
             assert self.alive, self.said()
             return "conductor ready" in self.said()
 
-        await until(look, within_s=30.0)
+        await until(look)
         return self
 
 

@@ -108,13 +108,13 @@ class WorkerProcess:
             assert self.alive, self.said()
             return line in self.said()
 
-        await until(look, within_s=30.0)
+        await until(look)
         return self
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    async def ended(self, within_s: float = 15.0) -> int:
+    async def ended(self, within_s: float = 60.0) -> int:
         return await asyncio.to_thread(self.process.wait, within_s)
 
     async def kill(self) -> None:
@@ -193,7 +193,7 @@ class Installation:
         info = await self.broker.stream_info("RECORDS", subjects_filter="record.done.>")
         return {subject.rpartition(".")[2] for subject in info["state"].get("subjects") or ()}
 
-    async def all_done(self, ids: Iterable[str], within_s: float = 20.0) -> dict[str, tuple[float, Done]]:
+    async def all_done(self, ids: Iterable[str], within_s: float = 60.0) -> dict[str, tuple[float, Done]]:
         """The done record of each task and when the server stored it, as soon as all stand."""
         wanted = set(ids)
 

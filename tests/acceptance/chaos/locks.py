@@ -160,7 +160,7 @@ async def storm(locks: LockInstallation, each: int, seed: int) -> Report:
         raging = Storm(locks, network, seed)
         keeping = asyncio.create_task(raging.keep_up())
         try:
-            await until(lambda: sum("worker ready" in one.said() for one in locks.workers) >= 2, within_s=30.0)
+            await until(lambda: sum("worker ready" in one.said() for one in locks.workers) >= 2)
             async with asyncio.TaskGroup() as both:
                 both.create_task(raging.rage(each))
                 both.create_task(raging.ask())

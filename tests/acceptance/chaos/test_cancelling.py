@@ -74,7 +74,7 @@ async def test_each_task_ends_once_whoever_is_killed(installation: Installation)
         waiting = [await client.submit(Nap(number), delay=LATER_S) for number in range(WAITING)]
         running = [await client.submit(Heeding(60.0), track=True) for _ in range(RUNNING)]
         ready = [await client.submit(Nap(number, 0.05), track=True) for number in range(READY)]
-        await until(lambda: set(running) <= installation.journal.started(), within_s=20)
+        await until(lambda: set(running) <= installation.journal.started())
 
         left = waiting + running[: RUNNING // 2] + ready[: READY // 2]
         rng.shuffle(left)

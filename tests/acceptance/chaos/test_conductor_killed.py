@@ -69,9 +69,9 @@ async def test_a_conductor_that_was_away_for_longer_than_every_ttl_loses_nothing
     await until(installation.done_ids, lambda done: set(filter(None, parents)) <= done)
     expired = [await _let_ttls_pass(installation)]
     conductor = await installation.start_conductor().ready()
-    await until(installation.journal.started, lambda started: len(started) >= GROUPS * MEMBERS // 3, within_s=30.0)
+    await until(installation.journal.started, lambda started: len(started) >= GROUPS * MEMBERS // 3)
     await conductor.kill()
-    await until(lambda: _undone(installation), lambda count: not count, within_s=30.0)
+    await until(lambda: _undone(installation), lambda count: not count)
     expired.append(await _let_ttls_pass(installation))
     await installation.start_conductor().ready()
     await installation.all_finished(within_s=60.0)

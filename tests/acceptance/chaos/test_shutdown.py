@@ -83,7 +83,7 @@ async def test_what_has_not_started_is_given_back_at_once(installation: Installa
     buffered = await until(full)
     await tap.ignore(first)
     first.send(signal.SIGTERM)
-    await until(lambda: not (tap.in_hand(first) & buffered), within_s=1.0)
+    await until(lambda: not (tap.in_hand(first) & buffered))
     assert first.alive, "it still finishes what runs"
     second = await installation.start_worker(20).ready()
     records, code = await asyncio.gather(installation.all_done(tokens + long), first.ended())

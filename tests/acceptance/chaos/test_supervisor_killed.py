@@ -25,7 +25,7 @@ def children(supervisor: WorkerProcess) -> list[psutil.Process]:
 
 
 async def gone(processes: list[psutil.Process]) -> None:
-    await until(lambda: not any(map(psutil.Process.is_running, processes)), within_s=20.0)
+    await until(lambda: not any(map(psutil.Process.is_running, processes)))
 
 
 async def test_twenty_kills_of_supervisors_and_workers_lose_nothing(installation: Installation) -> None:

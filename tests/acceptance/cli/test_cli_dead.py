@@ -128,7 +128,7 @@ async def test_a_command_killed_in_the_middle_of_a_bulk_is_said_again(natsume, o
         sent = [message.headers["ce-id"] for message in await DirectReader(broker.wire, TASKS).after("task.>", 1, 1000)]
         assert sorted(sent) == sorted(map(replay_id, names))
         start("worker")
-        ends = await until(lambda: broker.inquiries.ends(sent), lambda found: len(found) == len(names), within_s=30)
+        ends = await until(lambda: broker.inquiries.ends(sent), lambda found: len(found) == len(names))
     assert {done.replay_of: (done.state, done.attempt) for done in ends.values()} == dict.fromkeys(
         names, (State.COMPLETED, 1)
     )

@@ -26,7 +26,7 @@ def _gone(pid):
         return True
 
 
-def _until(look, within_s=20.0):
+def _until(look, within_s=60.0):
     deadline = time.monotonic() + within_s
     while not look():
         assert time.monotonic() < deadline, "it did not come about"

@@ -46,7 +46,7 @@ def fresh():
 
 
 async def ends(client, tokens):
-    return [await task_done(client, token, within_s=20.0) for token in tokens]
+    return [await task_done(client, token) for token in tokens]
 
 
 def numbers():
@@ -152,7 +152,7 @@ async def test_what_has_no_member_has_no_children(natsume_client, natsume_worker
 
 async def test_a_join_counts_tasks_that_run_together(natsume_client, natsume_worker, natsume_conductor):
     token = await natsume_client.submit(Spawner(40))
-    join = await natsume_client.result(token, 10.0)
+    join = await natsume_client.result(token)
     assert (await task_done(natsume_client, child_id(join, "callback"))).state is State.COMPLETED
     assert sum(map(len, numbers())) == 40
 
@@ -171,7 +171,7 @@ async def test_a_member_whose_lock_another_holds_waits_by_itself(natsume_client,
     await ends(natsume_client, others)
     assert numbers() == [[2, 3]]
     await natsume_broker.leases.release(lease)
-    assert (await task_done(natsume_client, waits, within_s=20.0)).state is State.COMPLETED
+    assert (await task_done(natsume_client, waits)).state is State.COMPLETED
 
 
 async def test_of_a_lost_lock_only_those_that_named_it_run_again(natsume_client, natsume_worker):

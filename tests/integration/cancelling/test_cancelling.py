@@ -215,7 +215,7 @@ async def test_a_conductor_goes_on_where_a_canceller_died(
 ) -> None:
     token = await natsume_client.submit(Quick(), delay=LATER_S)
     assert await natsume_broker.flags.put(Flag(token, "anna", natsume_broker.now()))
-    await until(lambda: natsume_client.status(token), lambda status: status.done is not None, within_s=20)
+    await until(lambda: natsume_client.status(token), lambda status: status.done is not None)
     await no_flag(natsume_broker, token)
     assert await schedules(natsume_broker, token) == 0
 
@@ -252,5 +252,5 @@ async def test_descendants_that_are_too_many_for_now_are_flagged_later_and_hold_
     await natsume_client.cancel(token, cascade=True)
     actors.GO.set()
     parent = await task_done(natsume_client, token)
-    ended = [await task_done(natsume_client, child.id, within_s=20) for child in parent.children]
+    ended = [await task_done(natsume_client, child.id) for child in parent.children]
     assert {done.state for done in ended} == {State.CANCELLED}

@@ -69,7 +69,7 @@ async def test_a_file_that_another_process_writes(
     other = sqlite3.connect(database_url.partition("///")[2], isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     tokens += await run_some(natsume_client, 20, 20)
-    await until(lambda: "locked" in caplog.text, within_s=20)
+    await until(lambda: "locked" in caplog.text)
     other.execute("ROLLBACK")
     other.close()
     await all_stand(rows, tokens)

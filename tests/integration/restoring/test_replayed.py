@@ -21,9 +21,9 @@ async def test_the_callback_reads_what_the_replay_returned(natsume_broker, natsu
     ):
         parent = await client.submit(Mended(), track=True)
         member, other = child_id(parent, 0), child_id(parent, 1)
-        await until(states, lambda found: found.get(member) == "FAILED" and other in found, within_s=30)
+        await until(states, lambda found: found.get(member) == "FAILED" and other in found)
         again = await client.letters.replay(member)
-        await until(states, lambda found: found.get(again) == "COMPLETED", within_s=30)
+        await until(states, lambda found: found.get(again) == "COMPLETED")
     wipe()
     callback = child_id(child_id(parent, "join-0"), "callback")
     async with (
@@ -32,5 +32,5 @@ async def test_the_callback_reads_what_the_replay_returned(natsume_broker, natsu
         working(natsume_settings, REGISTRY),
         working(natsume_settings, REGISTRY, Size.LARGE),
     ):
-        await until(states, lambda found: found.get(callback) == "COMPLETED", within_s=30)
+        await until(states, lambda found: found.get(callback) == "COMPLETED")
         assert await client.result(callback) == ["mended", "six"]

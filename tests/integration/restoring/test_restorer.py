@@ -79,12 +79,12 @@ async def test_users_are_told_first_and_what_they_set_is_there(natsume_settings,
         await natsume_broker.config.put(applied, 0)
         await natsume_broker.schedules.mark("some", Mark(paused_by="ada"))
         epochs = SqlEpochs(engine)
-        await until(epochs.configuration, lambda found: set(found) == {"tasks", "schedule.some"}, within_s=20)
+        await until(epochs.configuration, lambda found: set(found) == {"tasks", "schedule.some"})
     assert TOLD == []
     wipe()
     async with connected(natsume_settings) as broker, conducting(natsume_settings, REGISTRY):
         broker.follow_epoch()
-        marks = await until(lambda: broker.schedules.marks(["some"]), within_s=20)
+        marks = await until(lambda: broker.schedules.marks(["some"]))
         assert marks["some"].paused_by == "ada"
         assert (await until(broker.config.read, lambda found: found[0] is not None))[0] == applied
         assert TOLD == ["plain", "async"]
