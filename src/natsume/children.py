@@ -99,8 +99,6 @@ class Children:
         total, last = self._count - first, child_id(self._parent.id, first)
         if not joins:
             return self._parent.id if flow.is_group else last
-        if not total:  # there is nothing to wait for
-            return await self._flow(Flow(flow.then[:1], flow.then[1:], is_group=False))
         self._bound_members(total)
         for number, task in enumerate(flow.then):
             link = self._link(task, after_group=flow.is_group and not number)

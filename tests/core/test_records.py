@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from natsume.model.record import Child, Done, Letter, Used
+from natsume.model.status import from_records
 from natsume.model.task import Reason, State
 
 CHILD = Child("t.0", "app:Fit", "normal.small", msgspec.Raw(b"{}"))
@@ -61,3 +62,9 @@ class TestAttemptsOfAnEnd:
         assert self.attempts(State.FAILED, 2, lasted_s=0.1) == 2
         assert self.attempts(State.FAILED, 2, used=Used(0.0)) == 2
         assert self.attempts(State.DROPPED, 1, crashes=4) == 1
+
+
+def test_what_a_cancelled_task_said_at_its_end_is_a_comment_before_the_ledger_knows_it() -> None:
+    told = from_records(None, [], [], done(State.CANCELLED, comment="stopped halfway"), None)
+    assert told is not None
+    assert [(one.key, one.author, one.text) for one in told.comments] == [("cancelled", "app:Fit", "stopped halfway")]

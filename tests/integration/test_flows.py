@@ -153,6 +153,9 @@ async def test_a_group_and_a_map_stand_first(natsume_client, running):
     assert await natsume_client.result(token) == 103
     token = await natsume_client.spawn(chain(map_over(SumOf, range(100_000), chunk=5_000), Total()))
     assert await natsume_client.result(token) == sum(range(100_000))
+    token = await natsume_client.spawn(chain(map_over(SumOf, []), Total(), Add(100)))
+    assert await natsume_client.result(token) == 100, "what follows a group of none reads no results"
+    assert (await natsume_client.status(token)).submitted_at is not None
 
 
 async def test_a_group_alone_is_listed_by_its_parent(natsume_client, running):

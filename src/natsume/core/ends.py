@@ -11,6 +11,7 @@ from natsume.model import limits
 from natsume.model.ledger import Attempt, Comment, Row
 from natsume.model.record import Child, Done, Settled
 from natsume.model.task import State
+from natsume.model.told import CANCELLED_COMMENT
 
 _END: Final = 1 << 62
 _SETTLED: Final = _END - 1
@@ -78,7 +79,9 @@ def of_done(task_id: str, body: bytes) -> Said:
     )
     rows = [row, *(_of_child(record, child) for child in record.children)] if record.children else [row]
     comments = (
-        [Comment(record.id, "cancelled", finished_at, fitted(record.actor), record.comment)] if record.comment else ()
+        [Comment(record.id, CANCELLED_COMMENT, finished_at, fitted(record.actor), record.comment)]
+        if record.comment
+        else ()
     )
     return Said(rows, attempt, joins_of(record) if record.groups else (), comments)
 

@@ -9,7 +9,7 @@ from natsume.model.codec import decode, task_headers
 from natsume.model.record import Done, Failed, Started, Submitted
 from natsume.model.subject import parse_ready
 from natsume.model.task import State, Task
-from natsume.model.told import Commented, Flag, Heartbeat, Progress, Progressed, Released
+from natsume.model.told import CANCELLED_COMMENT, Commented, Flag, Heartbeat, Progress, Progressed, Released
 
 
 class Status(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -83,8 +83,15 @@ def from_records(
         progress=(done.progress if done else None) or progress,
         heartbeat_at=max(beats, default=None),
         flag=said.flag,
-        comments=tuple(sorted(said.comments, key=lambda comment: comment.at)),
+        comments=tuple(sorted((*said.comments, *_last_words(done)), key=lambda comment: comment.at)),
     )
+
+
+def _last_words(done: Done | None) -> Sequence[Commented]:
+    """What a task said when it gave up, as the ledger keeps it."""
+    if done is None or not done.comment:
+        return ()
+    return (Commented(done.id, CANCELLED_COMMENT, done.actor, done.finished_at, done.comment),)
 
 
 def _course(

@@ -52,6 +52,10 @@ class Commented(msgspec.Struct, frozen=True):
     text: str
 
 
+CANCELLED_COMMENT = "cancelled"
+"""The key of the comment with which a cancelled task ended."""
+
+
 class Released(msgspec.Struct, frozen=True, omit_defaults=True):
     """A lock of a task that a person released by hand: which, from whom, and why."""
 

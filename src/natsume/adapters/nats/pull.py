@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from msgspec.structs import replace
 from nats import errors
 
 from natsume.adapters.nats.standing import StandingPull, ack_numbers
@@ -70,6 +71,8 @@ class Pulls:
         delivered, sequence, stamp = ack_numbers(reply)
         envelope = codec.decode(lane, actor, f"at-{self._created}-{sequence}-{stamp}", headers, body)
         task = identified(envelope.task, headers) if envelope.fired and headers else envelope.task
+        if task.submitted_at is None:  # nobody said so: a child, a callback, a message of `nats pub`
+            task = replace(task, submitted_at=stamp / 1e9)
         delivery = Delivery(
             task,
             reply,
