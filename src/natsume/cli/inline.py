@@ -4,10 +4,9 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import msgspec
 import typer
@@ -16,45 +15,23 @@ from natsume.actors.registry import Actor, Registry
 from natsume.base_task import BaseTask
 from natsume.binding import bind
 from natsume.children import Children
+from natsume.cli.on_demand import ByHand, OnDemand
 from natsume.control import Stop, TaskControl
 from natsume.core.delivery import Delivery
 from natsume.depends import CallbackSpawner
 from natsume.exceptions import LeaseLost, NatsumeError, ResourceLimitExceeded
 from natsume.given import HeldLocks, TaskInfo
-from natsume.locks import BaseLimiter, BaseLock
+from natsume.locks import BaseLimiter
 from natsume.member import Seat, seated
-from natsume.model.lock import Blocked, Holding, Want
 from natsume.model.record import Chunk, Done
 from natsume.model.task import State, Task
 from natsume.model.told import Progress
-from natsume.ports import Lease
-from natsume.runtime.holder import Holder
-from natsume.runtime.keepalive import Keepalive, Lifeline
-from natsume.runtime.run import Run
-from natsume.runtime.watch import Watch
-from natsume.service.tracking import track
 from natsume.settings import Settings
 from natsume.threads import Thread
-
-if TYPE_CHECKING:  # a task without locks or children must not pay for it
-    from natsume.adapters.nats.broker import Broker
-
-_NAME: Final = "natsume call"
 
 
 class Raised(NatsumeError):
     """The task failed; its own exception is the cause."""
-
-
-class ByHand(Run):
-    """A run without a delivery: losing a lock interrupts it at once."""
-
-    __slots__ = ()
-
-    def lease_gone(self) -> None:
-        """Stop the task, which may no longer do what the lock allowed."""
-        self.lost = True
-        self.interrupt("lease")
 
 
 class Aloud:
@@ -79,16 +56,13 @@ class Inline:
         self._settings = settings
         self._actor = actor
         self._task = task
-        self._stack = AsyncExitStack()
-        self._broker: Broker | None = None
-        self._watch: Watch | None = None
-        self._holder: Holder | None = None
         self._message = Task(os.urandom(16).hex(), actor.name, actor.lane, actor.arguments.encode(task))
         self._run = ByHand(Delivery(self._message, b"", 0, 1), os.urandom(6).hex())
         self._run.actor, self._run.task = actor, task
+        self._broker = OnDemand(settings, self._run)
         self._chunks: list[Chunk] = []
         self._control = TaskControl(Aloud())
-        self._children = Children(registry, self._message, self._submit, self._keep_chunk, lambda: self._control)
+        self._children = Children(registry, self._message, self._broker.submit, self._keep_chunk, lambda: self._control)
 
     @property
     def _info(self) -> TaskInfo:
@@ -106,16 +80,12 @@ class Inline:
         databases = sys.modules.get("natsume.databases")
         if databases is not None:
             await databases.dispose_engines()
-        await self._stack.aclose()
+        await self._broker.aclose()
 
     async def run(self, debugger: str) -> bytes:
         """Run it with its locks; its result as JSON, or Raised from what it raised."""
         locks = self._actor.needs_locks and [one for one in self._task.execution_locks if not _is_limiter(one)]
-        async with AsyncExitStack() as held:
-            for lock in sorted(set(locks or [])):
-                await self._take(lock, held)
-            if self._run.leases:
-                await self._keep_leases()
+        async with self._broker.locked(locks or []):
             try:
                 return msgspec.json.encode(await self._execute(debugger))
             except asyncio.CancelledError:
@@ -133,14 +103,14 @@ class Inline:
             return
         from natsume.core.reaction import tasks_of  # noqa: PLC0415 - few tasks have children
 
-        broker = await self._connect()
+        broker = await self._broker.connected()
         done = self._done(broker.now())
         if not done.groups:
             children = [*(child for chunk in self._chunks for child in chunk.children), *done.children]
             follows = tasks_of(done, children)
             for due in follows:
                 if due.place is None:
-                    await self._submit(due.task, due.at)
+                    await self._broker.submit(due.task, due.at)
             unique = [due for due in follows if due.place is not None]
             if unique:
                 from natsume.connecting import claiming_of  # noqa: PLC0415 - fewer are unique
@@ -156,7 +126,7 @@ class Inline:
         loop = asyncio.get_running_loop()
         self._run.driver, self._run.running_since = asyncio.current_task(), loop.time()
         try:
-            with bind(self._children, self):
+            with bind(self._children, self._broker):
                 async with self._actor.plan.open(self._given()) as kwargs, self._in_time(debugger):
                     if self._actor.synchronous:
                         return await self._in_thread(debugger, kwargs)
@@ -168,7 +138,7 @@ class Inline:
 
     async def _execute_batch(self, **kwargs: Any) -> None:
         """Run a batching actor for this task alone; the exception that it names for it is raised."""
-        seat = Seat(self._info, self._children, self)
+        seat = Seat(self._info, self._children, self._broker)
         with seated(lambda _task: seat):
             failed = await self._actor.cls.execute_batch([self._task], **kwargs)  # type: ignore[attr-defined]
         for error in (failed or {}).values():
@@ -207,67 +177,6 @@ class Inline:
             TaskControl: self._control,
         }
 
-    async def _take(self, lock: BaseLock, held: AsyncExitStack) -> None:
-        broker = await self._connect()
-        # As one that comes now, so that it takes nothing that is kept for a task that waits.
-        holding = Holding(self._run.nonce, self._message.id, broker.now(), worker=self._settings.worker)
-        lease = await broker.leases.acquire(lock.want, holding)
-        if isinstance(lease, Blocked):
-            raise NatsumeError(_refused(lock, lease))
-        self._run.leases.append(lease)
-        held.push_async_callback(self._release, lease)
-
-    async def _release(self, lease: Lease) -> None:
-        assert self._broker is not None
-        if self._watch is not None:
-            self._watch.drop_lease(lease)
-        self._run.leases.remove(lease)
-        await self._broker.leases.release(lease)
-
-    async def hold(self, want: Want, wait_s: float) -> int:
-        """Take a lock inside execute(); the first one brings the connection and the thread that renews it."""
-        if self._holder is None:
-            broker = await self._connect()
-            if self._watch is None:
-                await self._keep_leases()
-            assert self._watch is not None
-            self._holder = Holder(broker.leases, self._run, self._watch, broker.now)
-        return await self._holder.hold(want, wait_s)
-
-    async def give_back(self, want: Want) -> None:
-        """Give back what was taken last of this lock."""
-        assert self._holder is not None, "held before"
-        await self._holder.give_back(want)
-
-    async def _keep_leases(self) -> None:
-        """Renew from a thread, so that a debugger that blocks this one loses no lock."""
-        from natsume.adapters.nats.broker import Broker  # noqa: PLC0415 - without locks there is none
-        from natsume.adapters.nats.lifeline import NatsLifeline  # noqa: PLC0415
-
-        async def line() -> Lifeline:
-            return NatsLifeline(await Broker.connect(self._settings, name=f"{_NAME} {self._settings.worker}"))
-
-        self._watch = watch = Watch({}, asyncio.get_running_loop())
-        watch.beat = float("inf")  # a person may think as long as they like
-        for lease in self._run.leases:
-            watch.add_lease(lease, self._run)
-        keepalive = Keepalive(watch, line, self._settings.ack_wait_s)
-        await keepalive.start()
-        self._stack.push_async_callback(keepalive.stop)
-
-    async def _connect(self) -> "Broker":
-        if self._broker is None:
-            from natsume.connecting import connected  # noqa: PLC0415 - a task without locks needs no broker
-
-            name = f"{_NAME} {self._settings.worker}"
-            self._broker = await self._stack.enter_async_context(connected(self._settings, name=name))
-        return self._broker
-
-    async def _submit(self, task: Task, due: float | None) -> None:
-        broker = await self._connect()
-        await track(broker.outgoing, [task], broker.now(), due)
-        await (broker.outgoing.submit(task) if due is None else broker.outgoing.arm(task, due))
-
     async def _keep_chunk(self, number: int, chunk: Chunk) -> None:
         assert number == len(self._chunks)
         self._chunks.append(chunk)
@@ -296,12 +205,3 @@ def _stopped_before(execute: Callable[..., Any], **arguments: Any) -> Any:
 
 def _is_limiter(lock: object) -> bool:
     return isinstance(lock, BaseLimiter)
-
-
-def _refused(lock: BaseLock, blocked: Blocked) -> str:
-    """Who has a lock, and what to do."""
-    since = datetime.fromtimestamp(blocked.since, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    worker = f" on worker {blocked.worker}" if blocked.worker else ""
-    run = f" (run {blocked.holder})" if blocked.holder else ", which is on its way to a worker,"
-    what = f"{lock.lock_key} is held by task {blocked.task}{run}{worker} since {since}"
-    return f"{what}; try again when that has ended, or see `natsume locks show {lock.lock_key}`"
