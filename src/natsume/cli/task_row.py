@@ -31,7 +31,7 @@ def row_of(status: Status, strike: Strike | None = None) -> dict[str, Any]:
         "waiting_since": moment(status.waiting_since),
         "behind": status.behind,
         "strike": str(strike) if strike is not None else None,
-        "worker": done.worker if done else None,
+        "worker": status.worker,
         "labels": done.labels if done else None,
         "replay_of": done.replay_of if done else None,
         "dead": str(done.letter.reason) if done and done.letter else None,

@@ -124,6 +124,8 @@ class Timetable:
     async def backfill(self, name: str, after: datetime, until: datetime, most: int) -> list[Row]:
         """Submit the ticks of a time that no record knows."""
         rows = []
+        if after >= min(until, datetime.fromtimestamp(self.now, UTC)):
+            raise UsageError("there is no past time between --from and --to; let --from be before both --to and now")
         for key in self.named(name):
             wanted = self._definition(key)
             until = min(until, datetime.fromtimestamp(self.now, UTC))

@@ -21,6 +21,7 @@ _FILLED: Final = (
     "progress",
     "heartbeat_at",
     "flag",
+    "worker",
 )
 _CANCEL: Final = "cancel"
 """The key of the comment that a cancel leaves."""
@@ -95,6 +96,7 @@ def of_ledger(account: Account) -> Status:
         ),
         headers=row.headers,
         consumed=row.consumed,
+        worker=row.worker,
     )
 
 

@@ -42,6 +42,7 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     comments: tuple[Commented, ...] = ()
     headers: str | None = None
     consumed: bool = False
+    worker: str | None = None
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -120,6 +121,7 @@ def _course(
             failures=failures,
             released=tuple(released),
             headers=done.letter.headers if done.letter else submitted.headers if submitted else None,
+            worker=done.worker or None,
         )
     latest = max(started, key=lambda record: record.attempt, default=None)
     last_failure = failures[-1] if failures else None
@@ -152,6 +154,7 @@ def _course(
         behind=(waits.behind or None) if waits else None,
         released=tuple(released),
         headers=submitted.headers if submitted else task_headers(task).decode() if task else None,
+        worker=latest.worker if latest else last_failure.worker if last_failure else None,
     )
 
 

@@ -143,7 +143,7 @@ def told(status: Status) -> Told:
         **same,
         **moments,
         lane=status.lane or None,
-        worker=(done.worker or None) if done else None,
+        worker=status.worker,
         labels=(done.labels or {}) if done else {},
         replay_of=done.replay_of if done else None,
         dead=str(done.letter.reason) if done and done.letter else None,

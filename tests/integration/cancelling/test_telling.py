@@ -109,6 +109,7 @@ async def test_what_is_not_tracked_has_no_heartbeat(
     token = await natsume_client.submit(Deaf(), track=True)
     status = await until(lambda: natsume_client.status(token), lambda status: status.heartbeat_at is not None)
     assert status.state is State.RUNNING
+    assert status.worker, "who runs it is known before it ends"
     found = await natsume_broker._records_reader.last(["record.heartbeat.*.*"])
     assert {one.subject.rpartition(".")[2] for one in found} == {token} != {other}
     actors.GO.set()

@@ -80,6 +80,8 @@ def test_tasks_file_and_prune(command, tmp_path, monkeypatch):
         (("pause", "t:Nobody"), "no schedule is called 't:Nobody'"),
         (("backfill", NAME, "--from", "yesterday"), "'yesterday' is no time"),
         (("backfill", NAME, "--from", "2000-01-01"), "more than 10000 times"),
+        (("backfill", NAME, "--from", "2999-01-01"), "no past time between"),
+        (("backfill", NAME, "--from", "2026-01-02", "--to", "2026-01-01"), "no past time between"),
     ],
 )
 def test_a_wrong_use_is_one_line(command, arguments, sentence):
