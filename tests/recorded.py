@@ -15,8 +15,10 @@ def submitted(task: str = "t", at: float = 10.0) -> tuple[str, bytes]:
     return f"record.submitted.task.{task}", encode(record)
 
 
-def started(attempt: int = 1, at: float = 11.0, *, ended: bool = False, crashes: int = 0) -> tuple[str, bytes]:
-    return f"record.started.{attempt}.t", encode(Started("t", "g:A", attempt, "w", at, "n", crashes, ended))
+def started(
+    attempt: int = 1, at: float = 11.0, *, ended: bool = False, crashes: int = 0, **family: str
+) -> tuple[str, bytes]:
+    return f"record.started.{attempt}.t", encode(Started("t", "g:A", attempt, "w", at, "n", crashes, ended, **family))
 
 
 def failed(attempt: int = 1, at: float = 12.0, used: Used | None = None) -> tuple[str, bytes]:

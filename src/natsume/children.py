@@ -70,7 +70,9 @@ class Children:
             elif child.place is not None:
                 raise UsageError(f"{child.actor} is unique: its place is taken after the commit, not with now=True")
         if now:
-            await self._submit(self._task(child), child.at)
+            # No commit names it: tracked like its parent, it is found by its own record.
+            message = self._task(child)
+            await self._submit(replace(message, tracked=message.tracked or self._parent.tracked), child.at)
         return child.id
 
     async def spawn_with_callback(

@@ -225,8 +225,9 @@ class Client:
         """Wish a task cancelled, as one who may; whether this call set its flag, which nobody takes back.
 
         What has not started ends CANCELLED without running; what runs sees it in `should_cancel()`. With
-        `cascade` its unfinished descendants are flagged as well, also those of a task that has ended. False if
-        it was flagged before or has ended; raises UnknownTask or Forbidden.
+        `cascade` its unfinished descendants end as well, also those of a task that has ended, and callbacks that were
+        not submitted; those that only the ledger knows a little later. False if it was flagged before or has ended,
+        unless a descendant was reached; raises UnknownTask or Forbidden.
         """
         status = await self.ledger.allowed(token, Act.CANCEL, as_user)
         try:

@@ -87,15 +87,21 @@ def client_of(broker: Broker, settings: Settings, registry: Registry | None = No
         Sending(
             broker.outgoing,
             claiming_of(broker, settings.worker).submit,
-            StreamOutlet(broker.wire, broker.old_records, broker.config_reader, broker.stream_info),
+            outlet_of(broker),
         ),
         AskedLedger(settings),
     )
 
 
+def outlet_of(broker: Broker) -> StreamOutlet:
+    """This broker as relays see it, and whoever asks how far it was followed."""
+    return StreamOutlet(broker.wire, broker.old_records, broker.config_reader, broker.stream_info)
+
+
 def cancelling_of(broker: Broker, worker: str) -> Cancelling:
     """What cancels tasks over this broker, in this name."""
-    return Cancelling(broker.flags, broker.inquiries, broker.records, broker.waiting, broker.chunks, broker.now, worker)
+    ports = (broker.flags, broker.inquiries, broker.records, broker.waiting, broker.chunks, broker.joins)
+    return Cancelling(*ports, broker.now, worker)
 
 
 def claiming_of(broker: Broker, worker: str) -> Claiming:

@@ -11,11 +11,13 @@ from sqlalchemy import func, insert, select
 
 from natsume.adapters.sql import migrating
 from natsume.adapters.sql.engine import engine_of
+from natsume.adapters.sql.families import SqlFamilies
 from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.remains import SqlEpochs, SqlRemains
 from natsume.adapters.sql.schema import attempts, comments, epochs, joins, tasks
 from natsume.core.projection import Changes, project
 from natsume.exceptions import LedgerError
+from natsume.model import limits
 from natsume.model.ledger import Attempt, Row
 from natsume.model.record import Child, Failure, Group, Letter, child_id
 from natsume.model.task import Reason, State
@@ -162,6 +164,22 @@ async def test_ended_are_those_whose_records_may_go(ledger):
     await ledger.project(project(records), "b", 1)
     asked = ["done", "dead", "replayed", "hopeless", "open", "member", "early", "unknown"]
     assert await ledger.ended(asked) == {"done", "replayed", "hopeless", "member"}
+
+
+async def test_a_family_is_who_follows_and_has_not_ended(ledger, engine, monkeypatch):
+    monkeypatch.setattr(limits, "RESTORE_PAGE", 2)
+    monkeypatch.setattr(limits, "LOOK_UP_MAX", 1)
+    now = started(parent="father", root="father")
+    waiting = [Child(f"c{number}", "g:A", "normal.small", Raw(b"{}")) for number in range(5)]
+    records = [
+        now,
+        done("mother", children=tuple(waiting)),
+        done("c3", parent="mother"),
+        done("other", parent="mother"),
+    ]
+    await ledger.project(project(records), "b", 1)
+    found = [pair async for page in SqlFamilies(engine).unfinished(["father", "mother", "nobody"]) for pair in page]
+    assert found == [("t", "father"), *((f"c{number}", "mother") for number in (0, 1, 2, 4))]
 
 
 async def test_pruning_takes_the_old_of_a_state_with_all_that_is_theirs(ledger, engine):

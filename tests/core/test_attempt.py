@@ -199,7 +199,8 @@ class TestChecking:
     def test_what_may_have_a_second_copy_writes_its_start_and_counts_no_crash(self, copy: Delivery) -> None:
         phase, (mark,) = self.look_up(History(), copy)
         assert phase == at.Marking("me", crashes=0)
-        assert mark == do.Mark(Started("t", "app:Fit", copy.task.attempt, "w", NOW, "me", 0), expected=0)
+        record = Started("t", "app:Fit", copy.task.attempt, "w", NOW, "me", 0, parent=copy.task.parent)
+        assert mark == do.Mark(record, expected=0)
 
     def test_a_plain_schedule_that_fired_writes_nothing(self) -> None:
         assert self.look_up(History(), replace(delivery(), fired=True)) == (RUNNING, (do.Execute(),))

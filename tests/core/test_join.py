@@ -1,5 +1,6 @@
 """A join: the same arrivals, in any order and any number of times, make the same join."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -42,6 +43,16 @@ def test_a_batch_is_the_same_as_one_by_one(seen, total):
     for arrival in arrivals:
         one_by_one = arrive(one_by_one, [arrival])
     assert arrive(join(total), arrivals) == one_by_one
+
+
+@pytest.mark.parametrize("when", When)
+def test_a_cancelled_one_counts_on_and_is_never_due(when):
+    cancelled = replace(join(2, when), cancelled=True)
+    assert cancelled.state is JoinState.CANCELLED
+    complete = arrive(cancelled, [success(0), success(1)])
+    assert (complete.arrived_count, is_due(complete), complete.state) == (2, False, JoinState.CANCELLED)
+    assert not is_due(replace(join(0, when), cancelled=True))
+    assert replace(complete, fired=True).state is JoinState.FIRED, "its callback was sent before"
 
 
 def test_an_empty_group_is_due_at_once():

@@ -24,7 +24,7 @@ def list_joins(
     """List the joins, those that wait first."""
     joins = asyncio.run(_read(session_of(context).settings, None))
     chosen = [join for join in joins if state in {None, join.state}]
-    chosen.sort(key=lambda join: (join.fired, join.opened_at))
+    chosen.sort(key=lambda join: (join.fired or join.cancelled, join.opened_at))
     show_rows([_row(join) for join in chosen], as_json, "there is no join")
 
 

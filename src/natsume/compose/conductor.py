@@ -12,7 +12,7 @@ from natsume.adapters.nats.events import ActorEvents
 from natsume.adapters.nats.feed import RecordFeed
 from natsume.adapters.nats.records_feed import LedgerFeed
 from natsume.config.agenda import agenda
-from natsume.connecting import cancelling_of, claiming_of, connected
+from natsume.connecting import cancelling_of, claiming_of, connected, outlet_of
 from natsume.model.config import Applied, Unreadable
 from natsume.model.task import State
 from natsume.runtime.canceller import Canceller
@@ -51,7 +51,7 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
         feed, records = RecordFeed(broker.wire), LedgerFeed(broker.wire)
         events = ActorEvents(broker.wire, broker.publisher, broker.request)
         bring_back = await _bringing_back(broker, engine, settings, registry)
-        follow = _following(broker, settings, registry, feed, events)
+        follow = _following(broker, engine, settings, registry, feed, events)
         remember = _remembering(broker, engine, settings, records)
         duties = [asyncio.create_task(_keep(duty)) for duty in (*bring_back, *follow, *remember)]
         try:
@@ -91,9 +91,16 @@ async def _bringing_back(
 
 
 def _following(
-    broker: Broker, settings: Settings, registry: Registry, feed: RecordFeed, events: ActorEvents
+    broker: Broker,
+    engine: "AsyncEngine",
+    settings: Settings,
+    registry: Registry,
+    feed: RecordFeed,
+    events: ActorEvents,
 ) -> tuple[Duty, ...]:
     """What follows from commits, events, flags and free locks."""
+    from natsume.adapters.sql.families import SqlFamilies  # noqa: PLC0415 - workers and `--help` do without SQLAlchemy
+
     claiming, cancelling = claiming_of(broker, settings.worker), cancelling_of(broker, settings.worker)
     reactor = Reactor(
         FreeingFeed(feed, broker.claims, cancelling),
@@ -114,7 +121,8 @@ def _following(
         lambda: broker.events_mark,
         settings.worker,
     )
-    canceller, waker = Canceller(broker.flags, cancelling), Waker(broker.lines, broker.leases)
+    canceller = Canceller(broker.flags, cancelling, SqlFamilies(engine), outlet_of(broker))
+    waker = Waker(broker.lines, broker.leases)
     return reactor.run, dispatcher.run, canceller.run, waker.run
 
 

@@ -10,11 +10,12 @@ from natsume.model.record import Child, When, child_id
 
 
 class JoinState(StrEnum):
-    """What a join shows: it waits, a member failed for good, or its callback was submitted."""
+    """What a join shows: it waits, a member failed for good, its callback was submitted, or cancelled before that."""
 
     OPEN = "open"
     BLOCKED = "blocked"
     FIRED = "fired"
+    CANCELLED = "cancelled"
 
 
 class Join(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,6 +42,7 @@ class Join(msgspec.Struct, frozen=True, omit_defaults=True):
     root: str | None = None
     trace: str | None = None
     chained: bool = False
+    cancelled: bool = False
 
     @property
     def arrived_count(self) -> int:
@@ -57,6 +59,8 @@ class Join(msgspec.Struct, frozen=True, omit_defaults=True):
         """What it shows to an operator."""
         if self.fired:
             return JoinState.FIRED
+        if self.cancelled:
+            return JoinState.CANCELLED
         blocked = self.when is When.ALL_SUCCEEDED and any(self.failed)
         return JoinState.BLOCKED if blocked else JoinState.OPEN
 
@@ -96,9 +100,9 @@ def arrive(join: Join, arrivals: Iterable[Arrival]) -> Join:
 
 
 def is_due(join: Join) -> bool:
-    """Whether the callback is to be submitted: complete and not fired, however often it is asked."""
+    """Whether the callback is to be submitted: complete, not fired, not cancelled, however often it is asked."""
     ended = join.arrived_count + (join.failed_count if join.when is When.ALL_DONE else 0)
-    return not join.fired and ended >= join.total
+    return not (join.fired or join.cancelled) and ended >= join.total
 
 
 def failure_is_due(join: Join) -> bool:

@@ -256,7 +256,9 @@ def snoozed(task: Task) -> Task:
 
 def start(task: Task, worker: str, at: float, nonce: str, crashes: int, half: str = "") -> Started:
     """The record of a start; `crashes` marked starts of this attempt have no outcome, this one included."""
-    return Started(task.id, task.actor, task.attempt, worker, at, nonce, crashes, half=half)
+    return Started(
+        task.id, task.actor, task.attempt, worker, at, nonce, crashes, half=half, parent=task.parent, root=task.root
+    )
 
 
 def _letter(delivery: Delivery, reason: Reason) -> Letter:

@@ -123,6 +123,8 @@ def _of_started(task_id: str, body: bytes) -> Said:
         started_at=at,
         attempts=record.attempt,
         crashes=record.crashes,
+        parent=reference(record.parent),
+        root=reference(record.root),
         worker=fitted(record.worker),
     )
     return Said([row])

@@ -171,18 +171,21 @@ def _submit(tasks: Iterable[Due], resent: Callable[[], bool]) -> Reaction:
 
 def _fold(arrivals: _Arrivals) -> Reaction:
     """One compare-and-set a join, however many members arrived; again where another was faster."""
-    waiting = dict(arrivals)
+    waiting, called = dict(arrivals), set[str]()
     while waiting:
         found: dict[str, tuple[Join, int]] = yield ReadJoins(tuple(waiting))
         for join_id in list(waiting):
             if join_id not in found:
                 yield MissJoin(join_id, len(waiting.pop(join_id)))
-            elif (yield from _fold_one(*found[join_id], waiting[join_id])):
+            elif (yield from _fold_one(*found[join_id], waiting[join_id], called)):
                 del waiting[join_id]
 
 
-def _fold_one(join: Join, revision: int, arrivals: list[Arrival]) -> Generator[Effect, Any, bool]:
-    """Count, then fire: a complete join that has not fired does, also where nothing new arrived."""
+def _fold_one(join: Join, revision: int, arrivals: list[Arrival], called: set[str]) -> Generator[Effect, Any, bool]:
+    """Count, then fire: a complete join that has not fired does, also where nothing new arrived.
+
+    `called` are the joins whose callbacks were submitted here: they have fired, also where they were cancelled since.
+    """
     after = arrive(join, arrivals)
     if after != join:
         counted: int | None = yield UpdateJoin(after, revision)
@@ -197,9 +200,10 @@ def _fold_one(join: Join, revision: int, arrivals: list[Arrival]) -> Generator[E
         told = replace(told, failure_told=True)
     result = next((one.result for one in arrivals if one.succeeded), None)
     # Without the result another record is on its way that has it: one that was counted, and not acknowledged.
-    if is_due(after) and (after.callback.takes is None or result is not None):
+    if is_due(after) and join.id not in called and (after.callback.takes is None or result is not None):
         yield from _call(after, after.callback, result)
-        told = replace(told, fired=True)
+        called.add(join.id)
+    told = replace(told, fired=told.fired or join.id in called)
     return told == after or (yield UpdateJoin(told, revision)) is not None
 
 

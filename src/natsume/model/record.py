@@ -194,6 +194,8 @@ class Started(msgspec.Struct, frozen=True, omit_defaults=True):
     crashes: int = 0
     ended: bool = False
     half: str = ""
+    parent: str | None = None
+    root: str | None = None
 
 
 class Submitted(msgspec.Struct, frozen=True, omit_defaults=True):

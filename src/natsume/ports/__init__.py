@@ -20,7 +20,7 @@ from natsume.ports.facts import (
     RecordsFeed,
     Replayed,
 )
-from natsume.ports.keeping import Epochs, Kept, Ledger, Outlet, Reading, Remains, Silence
+from natsume.ports.keeping import Epochs, Families, Kept, Ledger, Outlet, Reading, Remains, Silence
 from natsume.ports.locking import Lease, Leases, Limiters, Lines
 from natsume.ports.ticking import Schedules, Ticks
 from natsume.ports.work import Boots, Deliveries, Flags, Hop, Inquiries, Outgoing, Presence, TakeFlags, Waiting
@@ -37,6 +37,7 @@ __all__ = [
     "EventDelivery",
     "EventFeed",
     "EventSink",
+    "Families",
     "Flags",
     "Hop",
     "Inquiries",

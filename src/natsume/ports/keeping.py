@@ -76,6 +76,14 @@ class Remains(Protocol):
         ...
 
 
+class Families(Protocol):
+    """Who follows from whom, as the ledger knows it; may raise LedgerError."""
+
+    def unfinished(self, parents: Sequence[str]) -> AsyncIterator[list[tuple[str, str]]]:
+        """Those of which these tasks are the parents and no end is known, in pages; each with its parent."""
+        ...
+
+
 class Silence(Protocol):
     """Tracked tasks of which the ledger knows nothing but that they were submitted; may raise LedgerError."""
 

@@ -4,28 +4,25 @@ Whoever dies on the way leaves the flag, and a conductor goes on from there. The
 a task that starts in the same moment has one end, this or its own.
 """
 
-import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
-
-from msgspec.structs import replace
 
 from natsume.core import outcome
 from natsume.core.events import Flagged
-from natsume.exceptions import FlagsFull, MissingChunk, UnknownTask, UsageError
+from natsume.exceptions import FlagsFull, UnknownTask, UsageError
 from natsume.model import limits
 from natsume.model.codec import clean
 from natsume.model.record import Done
 from natsume.model.told import Commented, Flag
-from natsume.ports import Chunks, Flags, Hop, Inquiries, Records, Waiting
+from natsume.ports import Chunks, Flags, Hop, Inquiries, Joins, Records, Waiting
+from natsume.service.cascading import Cascading
 from natsume.service.insist import insist
 
 _log = logging.getLogger(__name__)
 
 _PAGE: Final = 64
-_AT_ONCE: Final = 32
 
 
 class Cancelling:
@@ -38,6 +35,7 @@ class Cancelling:
         records: Records,
         waiting: Waiting,
         chunks: Chunks,
+        joins: Joins,
         now: Callable[[], float],
         worker: str,
     ) -> None:
@@ -46,12 +44,14 @@ class Cancelling:
         self._inquiries = inquiries
         self._records = records
         self._waiting = waiting
-        self._chunks = chunks
         self._now = now
         self._worker = worker
+        self._cascading = Cascading(flags, inquiries, records, chunks, joins, now, worker, self._set)
 
     async def cancel(self, token: str, who: str, why: str, *, cascade: bool = False) -> bool:
-        """Flag a task, and with `cascade` its descendants; whether this call set a flag.
+        """Flag a task, and with `cascade` its descendants; whether this call set a flag, or ended one of them.
+
+        A task that has ended is flagged for their sake alone: a conductor goes on from there.
 
         Raises UnknownTask where nothing is known of it, UsageError for a name or reason that cannot be kept.
         """
@@ -61,7 +61,10 @@ class Cancelling:
         done = await self._known(token)
         if done is None:
             return await self._set(flag)
-        return cascade and await self._cascade(done, flag) > 0
+        if not cascade:
+            return False
+        await insist(lambda _: self._flags.put(flag))
+        return await self._cascading.pass_on(done, flag) > 0
 
     async def comment(self, token: str, who: str, text: str) -> None:
         """Keep what somebody says of a task; raises UnknownTask or UsageError."""
@@ -73,29 +76,43 @@ class Cancelling:
         record = Commented(token, os.urandom(6).hex(), author, self._now(), text)
         await insist(lambda _: self._records.tell(record))
 
-    async def ended(self, records: Sequence[Done]) -> None:
-        """Free the flags of what has ended; first those go on to the descendants that are to end as well.
+    async def ended(self, records: Sequence[Done]) -> dict[str, Done]:
+        """Free the flags of what has ended; those for descendants as well go on to these, and are returned by id.
 
-        Where these are too many for now the flag stays, and a later round goes on.
+        Such a flag stays until a conductor knows that the ledger knows no other descendant. Where these are too many
+        for now it is not returned, and a later round goes on.
         """
         flags = await self._flags.read([done.id for done in records])
+        passed: dict[str, Done] = {}
         for done in records:
             flag = flags.get(done.id)
             if flag is not None and flag.cascade:
+                del flags[done.id]
                 try:
-                    await self._cascade(done, flag)
+                    await self._cascading.pass_on(done, flag)
                 except FlagsFull as error:
                     _log.warning("not all descendants of %s are flagged yet: %s", done.id, error)
-                    del flags[done.id]
+                else:
+                    passed[done.id] = done
         await self._flags.free(list(flags))
+        return passed
 
-    async def settle(self, flags: Sequence[Flag]) -> None:
-        """Go on from these flags, wherever who set them stopped: free, pass on, end what waits."""
+    async def settle(self, flags: Sequence[Flag]) -> dict[str, Done]:
+        """Go on from these flags, wherever who set them stopped: free, pass on, end what waits; as `ended` returns."""
+        passed: dict[str, Done] = {}
         for at in range(0, len(flags), _PAGE):
             page = flags[at : at + _PAGE]
             ends = await self._inquiries.ends([flag.id for flag in page])
-            await self.ended(list(ends.values()))
+            passed |= await self.ended(list(ends.values()))
             await self._end_waiting([flag for flag in page if flag.id not in ends])
+        return passed
+
+    async def reach(self, family: Sequence[tuple[str, Flag]]) -> None:
+        """Flag those of these tasks that have not ended, each for the sake of a flag of its family."""
+        for at in range(0, len(family), _PAGE):
+            page = family[at : at + _PAGE]
+            ends = await self._inquiries.ends([task_id for task_id, _ in page])
+            await self._cascading.flag([each for each in page if each[0] not in ends])
 
     async def _known(self, token: str) -> Done | None:
         """The end of a task that something is known of; raises UnknownTask."""
@@ -130,33 +147,6 @@ class Cancelling:
                 event = Flagged(self._now(), os.urandom(6).hex(), flag)
                 await self._records.commit(outcome.flagged_waiting(hops[0].task, self._worker, event))
                 await self._waiting.remove(hops)
-
-    async def _cascade(self, done: Done, flag: Flag) -> int:
-        """Flag all unfinished descendants that records know; how many were not flagged before."""
-        count, parents, room = 0, [done], asyncio.Semaphore(_AT_ONCE)
-
-        async def one(task_id: str) -> bool:
-            async with room:
-                return await self._set(replace(flag, id=task_id, cascade=True))
-
-        while parents:
-            async for ids in self._children(parents.pop()):
-                ends = await self._inquiries.ends(ids)
-                parents += [end for end in ends.values() if end.children or end.chunks]
-                count += sum(await asyncio.gather(*(one(task_id) for task_id in ids if task_id not in ends)))
-        return count
-
-    async def _children(self, done: Done) -> AsyncIterator[list[str]]:
-        """The ids of a task's children, in pages; of chunks that are purged, for all were submitted, none."""
-        for number in range(done.chunks):
-            try:
-                chunk = await self._chunks.read(done.id, done.nonce, number)
-            except MissingChunk:
-                continue
-            for at in range(0, len(chunk.children), limits.LOOK_UP_MAX):
-                yield [child.id for child in chunk.children[at : at + limits.LOOK_UP_MAX]]
-        for at in range(0, len(done.children), limits.LOOK_UP_MAX):
-            yield [child.id for child in done.children[at : at + limits.LOOK_UP_MAX]]
 
 
 def _fit(text: str, what: str, longest: int) -> str:

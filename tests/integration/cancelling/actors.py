@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from natsume import BaseTask, MutexLock
+from natsume import BaseTask, MutexLock, chain
 from natsume.control import TaskControl, comment, progress, should_cancel
 from natsume.depends import CallbackSpawner
 from natsume.exceptions import CancelHonoured, Snooze
@@ -135,6 +135,62 @@ class Family(BaseTask):
 
 
 @dataclass
+class Crowd(BaseTask):
+    """A group of which one member sleeps for hours, a callback and an alarm; with `wait`, once it may go."""
+
+    when: When = When.ALL_SUCCEEDED
+    wait: bool = False
+
+    async def execute(self, spawner: CallbackSpawner):
+        RAN.append("crowd")
+        if self.wait:
+            await GO.wait()
+        return await spawner.spawn_with_callback(
+            [Sleepy(), Quick("member")], Quick("callback"), on_failure=Quick("alarm"), when=self.when
+        )
+
+
+@dataclass
+class Dormitory(BaseTask):
+    """A group whose members all sleep for hours."""
+
+    count: int
+
+    async def execute(self, spawner: CallbackSpawner):
+        await spawner.spawn_with_callback([Sleepy() for _ in range(self.count)], Quick("callback"))
+
+
+@dataclass
+class Pair(BaseTask):
+    """A group whose callback runs until it is told to stop."""
+
+    async def execute(self, spawner: CallbackSpawner):
+        await spawner.spawn_with_callback([Quick("one"), Quick("two")], Patient())
+
+
+@dataclass
+class Line(BaseTask):
+    """A chain of which the first link sleeps for hours."""
+
+    async def execute(self):
+        return await chain(Sleepy(), Quick("second"), Quick("third")).schedule()
+
+
+@dataclass
+class Herd(BaseTask):
+    """Has children at once: one that sleeps for hours and, of its own, another; waits until it may go."""
+
+    deep: int = 1
+
+    async def execute(self):
+        RAN.append("herd")
+        await Sleepy().schedule(now=True)
+        if self.deep:
+            await Herd(self.deep - 1).schedule(now=True)
+        await GO.wait()
+
+
+@dataclass
 class Sleepers(BaseTask):
     """Has children that sleep for hours."""
 
@@ -172,6 +228,11 @@ ACTORS = {
         Sleepy,
         Locked,
         Family,
+        Crowd,
+        Dormitory,
+        Pair,
+        Line,
+        Herd,
         Sleepers,
         Talking,
     )

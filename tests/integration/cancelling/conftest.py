@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from natsume.model import times
+
 from . import actors
 
 
@@ -18,3 +20,9 @@ def ran() -> Iterator[list[str]]:
 @pytest.fixture
 def natsume_registry() -> dict[str, type]:
     return actors.ACTORS
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conductors look at the flags often."""
+    monkeypatch.setattr(times, "FLAGS_S", 0.05)

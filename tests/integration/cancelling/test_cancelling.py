@@ -5,14 +5,11 @@ import asyncio
 import msgspec
 import pytest
 
-from natsume import Who
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.broker import Broker
 from natsume.client import Client
 from natsume.compose.worker import working
 from natsume.exceptions import TaskFailed, UnknownTask, UsageError
-from natsume.model import times
-from natsume.model.record import Done
 from natsume.model.task import Reason, State
 from natsume.model.told import Flag
 from natsume.settings import Settings
@@ -20,30 +17,13 @@ from natsume.testing import task_done, until
 
 from . import actors
 from .actors import Deaf, Failing, Family, Interruptible, Locked, Parent, Patient, Quick, Sleepers, Sleepy
+from .facts import ANNA, is_cancelled, no_flag
 
-ANNA = Who("anna", operator=True)
 LATER_S = 3600.0
-
-
-@pytest.fixture
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Conductors look at the flags often."""
-    monkeypatch.setattr(times, "FLAGS_S", 0.05)
 
 
 async def schedules(broker: Broker, token: str) -> int:
     return len((await broker.waiting.hops([token])).get(token, []))
-
-
-async def no_flag(broker: Broker, token: str) -> None:
-    await until(lambda: broker.flags.read([token]), lambda flags: not flags)
-
-
-def is_cancelled(done: Done, why: str = "") -> None:
-    assert done.state is State.CANCELLED
-    assert done.failure is not None
-    assert done.failure.message == "cancelled by anna" + (f": {why}" if why else "")
-    assert (done.flagged, done.kind) == (True, "effects")
 
 
 async def test_what_waits_for_its_time_ends_at_once_without_a_worker(
@@ -182,7 +162,7 @@ async def test_a_cancelled_member_counts_as_a_failure_and_is_kept(
 
 
 async def test_children_of_a_running_parent_end_with_it_by_cascade(
-    natsume_client: Client, natsume_broker: Broker, natsume_worker: object, natsume_conductor: None
+    natsume_client: Client, natsume_broker: Broker, natsume_worker: object, often: None, natsume_conductor: None
 ) -> None:
     token = await natsume_client.submit(Parent(), track=True)
     await until(lambda: actors.RAN == ["parent"])
