@@ -1,9 +1,10 @@
 """No question to the ledger reads the whole table: what each database says that it will do."""
 
 import json
+from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Select, event, text
 
 from natsume.adapters.sql import migrating
 from natsume.adapters.sql.engine import engine_of
@@ -11,7 +12,7 @@ from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.reading import SqlReading, page
 from natsume.core.projection import Changes, project
 from natsume.core.rights import OPERATOR, Who
-from natsume.model.ledger import Filter
+from natsume.model.ledger import Filter, Place
 from natsume.model.record import Failure
 from natsume.model.task import State
 from natsume.settings import Settings
@@ -147,3 +148,35 @@ async def test_labels_find_tasks_for_those_who_may_see_them(reading, value, coun
     assert len(found) == {"rare": 1, "common": 41, "none": 0}[value]
     both = Filter(labels={"kind": value, "other": "x"})
     assert await reading.find(both, 100) == []
+
+
+USER = Who("nobody", ("vo3", "vo4"))
+WALKED = {
+    "wild token": (Filter(ids=("*00*",)), OPERATOR),
+    "wild token as user": (Filter(ids=("*00*",)), USER),
+    "wild owner as user": (Filter(owners=("*nobody*",)), USER),
+    "common label": (Filter(labels={"kind": "common"}), OPERATOR),
+    "common label as user": (Filter(labels={"kind": "common"}), USER),
+    "no root as user": (Filter(roots=(), reasons=("exhausted",)), USER),
+}
+
+
+@pytest.mark.parametrize("name", WALKED)
+@pytest.mark.parametrize("after", [None, Place(3000.0, "x")])
+async def test_what_is_compared_one_by_one_is_compared_where_it_lies(reading, name, after):
+    wanted, who = WALKED[name]
+    steps = await plan(reading, page(wanted, 100, after, who))
+    walked = [step for step in steps if "first" in step and ("tasks_state" in step or "tasks_tenant" in step)]
+    where = "COVERING INDEX" if reading.engine.dialect.name == "sqlite" else "index_condition"
+    assert len(walked) >= len(State)
+    assert [step for step in walked if where not in step] == []
+
+
+async def plan(reading: SqlReading, statement: Select[Any]) -> list[str]:
+    """What a database says of each of its accesses to tasks."""
+    async with reading.engine.connect() as connection:
+        told = str(statement.compile(connection.engine, compile_kwargs={"literal_binds": True}))
+        if connection.dialect.name == "sqlite":
+            return [step[3] for step in (await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {told}")).all()]
+        (said,) = (await connection.execute(text(f"EXPLAIN FORMAT=JSON {told}"))).scalars()
+    return [str(one) for one in tables(json.loads(said))]

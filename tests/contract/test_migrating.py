@@ -8,6 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from natsume.adapters.sql import migrating
 from natsume.adapters.sql.engine import engine_of
@@ -80,3 +81,33 @@ async def test_the_indexes_that_a_killed_migration_removed_are_made(engine):
     async with engine.connect() as connection:
         there = await connection.run_sync(lambda sync: {one["name"] for one in inspect(sync).get_indexes("tasks")})
     assert {index.name for index in tasks.indexes} <= there
+
+
+async def test_indexes_that_are_walked_far_have_the_newest_first_but_in_sqlite(engine):
+    await migrating.migrate(engine)
+    newest_first = [] if engine.dialect.name == "sqlite" else sorted(["enqueued_at", "id"] * 2)
+    assert await descending(engine) == newest_first
+    async with engine.begin() as connection:
+        for index in tasks.indexes:
+            await connection.run_sync(index.drop)
+            await connection.run_sync(index.create)
+    assert await descending(engine) == newest_first
+    if newest_first:  # one is of the earlier version, and of the other a killed migration has left nothing
+        async with engine.begin() as connection:
+            await connection.exec_driver_sql(f"UPDATE {migrating.VERSION_TABLE} SET version_num = '0004'")
+            await connection.exec_driver_sql("DROP INDEX tasks_state ON tasks")
+            await connection.exec_driver_sql("DROP INDEX tasks_tenant ON tasks")
+            await connection.exec_driver_sql("CREATE INDEX tasks_state ON tasks (state, enqueued_at, id)")
+        await migrating.migrate(engine)
+        assert await descending(engine) == newest_first
+
+
+async def descending(engine: AsyncEngine) -> list[str]:
+    """The columns that an index of tasks has highest first."""
+    asked = {
+        "sqlite": "SELECT x.name FROM pragma_index_list('tasks') AS i, pragma_index_xinfo(i.name) AS x WHERE x.desc",
+        "mysql": "SELECT column_name FROM information_schema.statistics WHERE table_schema = DATABASE()"
+        " AND table_name = 'tasks' AND collation = 'D'",
+    }
+    async with engine.connect() as connection:
+        return sorted((await connection.exec_driver_sql(asked[engine.dialect.name])).scalars())

@@ -33,6 +33,11 @@ def is_exact(field: str, values: tuple[str, ...] | None) -> bool:
     return bool(values) and not (field in _WILD and any("*" in value for value in values or ()))
 
 
+def has_pattern(wanted: Filter) -> bool:
+    """Whether any field is compared with a pattern."""
+    return any("*" in value for field in _WILD for value in getattr(wanted, field) or ())
+
+
 def meant(wanted: Filter, after: Place | None, of: Columns) -> Iterator[ColumnElement[bool]]:
     """All that a filter asks, and from where on, but for the states."""
     yield from _compared(wanted, of)

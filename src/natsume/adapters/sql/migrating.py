@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from natsume.adapters.sql.engine import transaction
 from natsume.exceptions import LedgerError
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The revision that this version works with; a test compares it with the newest of `migrations/`."""
 
 VERSION_TABLE: Final = "natsume_version"

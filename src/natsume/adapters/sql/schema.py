@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text
 
-from natsume.adapters.sql.types import Moment, ascii_text, long_bytes, long_text
+from natsume.adapters.sql.types import Moment, NewestFirst, ascii_text, long_bytes, long_text
 from natsume.model import limits
 
 metadata = MetaData()
@@ -92,11 +92,14 @@ _TIME: Final = ("enqueued_at", "id")
 _TRAITS: Final = ("traits", "label_traits")
 for _name in ("owner", "actor", "worker", "parent", "root", "join_id", "reason"):
     Index(f"tasks_{_name}", _name, "state", *_TIME, *_TRAITS, _table=tasks)
+# These two are walked far, and forwards, for only so MariaDB compares with an entry where it lies. The others are not
+# like these, for then it could not go through them name by name.
+_NEWEST: Final = (NewestFirst(tasks.c.enqueued_at), NewestFirst(tasks.c.id), tasks.c.traits, tasks.c.label_traits)
+Index("tasks_state", tasks.c.state, *_NEWEST)
 # With the owner, for whoever sees a tenant's tasks and asks for those of some owners.
-Index("tasks_tenant", "tenant", "state", *_TIME, *_TRAITS, "owner", _table=tasks)
+Index("tasks_tenant", tasks.c.tenant, tasks.c.state, *_NEWEST, tasks.c.owner)
 for _name in ("started_at", "finished_at", "heartbeat_at"):
     Index(f"tasks_{_name}", "state", _name, "id", _table=tasks)
-Index("tasks_state", "state", *_TIME, *_TRAITS, _table=tasks)
 
 for _name in ("consumed", "cancel_requested"):
     # Few are flagged, and those are looked for.

@@ -3,9 +3,13 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, LargeBinary, String, Text
+from sqlalchemy import ColumnElement, DateTime, LargeBinary, String, Text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.operators import desc_op
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 _MYSQL = ("mysql", "mariadb")
@@ -49,3 +53,17 @@ def long_text() -> TypeEngine[str]:
 def long_bytes() -> TypeEngine[bytes]:
     """Bytes, up to 16 MB."""
     return LargeBinary().with_variant(mysql.MEDIUMBLOB(), *_MYSQL)
+
+
+class NewestFirst(UnaryExpression[Any]):
+    """A column of an index, from its highest value on; from its lowest in SQLite, which is faster backwards."""
+
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        super().__init__(column, modifier=desc_op)
+
+
+@compiles(NewestFirst, "sqlite")
+def _lowest_first(newest: NewestFirst, compiler: SQLCompiler, **given: Any) -> str:
+    return compiler.process(newest.element, **given)
