@@ -12,6 +12,7 @@ from natsume.model.ledger import Remnant, Row
 from natsume.model.record import Done, Failure, Letter, child_id
 from natsume.model.subject import parse_lane
 from natsume.model.task import Reason, State, Task
+from natsume.model.told import Flag
 
 NONCE = "restored"
 _LOST = Failure("BrokerLost", "the broker that held it was lost; it was neither tracked nor dead-letter eligible")
@@ -40,6 +41,11 @@ def task_of(row: Row) -> Task | None:
     return replace(
         task, id=row.id, tracked=True, attempt=attempt, hop=0, waits=0, offers=0, waiting_since=None, grants=None
     )
+
+
+def flag_of(row: Row) -> Flag:
+    """The wish that a task ends as far as its row knows it."""
+    return Flag(row.id, "somebody", row.enqueued_at, "before the broker was lost")
 
 
 def due_of(row: Row, now: float) -> float | None:

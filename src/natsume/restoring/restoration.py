@@ -29,7 +29,7 @@ def restorer_of(broker: Broker, engine: AsyncEngine, settings: Settings, registr
     remains = SqlRemains(engine)
 
     def rebuilding() -> Rebuilding:
-        ports = (broker.outgoing, broker.records, broker.joins, broker.claims)
+        ports = (broker.outgoing, broker.records, broker.joins, broker.claims, broker.flags)
         return Rebuilding(remains, *ports, lambda name: _is_eligible(registry, name), broker.now)
 
     async def meet() -> str:

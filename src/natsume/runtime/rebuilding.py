@@ -5,6 +5,7 @@ again are sent as resent, joins and claims are made only where there are none. S
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any
 
@@ -13,14 +14,18 @@ import msgspec
 from natsume.core import restoring
 from natsume.core.join import Join, is_due
 from natsume.core.reaction import callback_of
+from natsume.exceptions import FlagsFull
 from natsume.model import limits, times
 from natsume.model.claim import Claim
 from natsume.model.ledger import Remnant
 from natsume.model.record import Done, Submitted
 from natsume.model.task import ENDED, Task
-from natsume.ports import Claims, Joins, Outgoing, Records, Remains
+from natsume.model.told import Flag
+from natsume.ports import Claims, Flags, Joins, Outgoing, Records, Remains
 from natsume.service.insist import insist
 from natsume.service.submission import submitted_of
+
+_log = logging.getLogger(__name__)
 
 
 class Counts(msgspec.Struct):
@@ -42,6 +47,7 @@ class Rebuilding:
         records: Records,
         joins: Joins,
         claims: Claims,
+        flags: Flags,
         eligible: Callable[[str], bool],
         now: Callable[[], float],
     ) -> None:
@@ -51,6 +57,7 @@ class Rebuilding:
         self._records = records
         self._joins = joins
         self._claims = claims
+        self._flags = flags
         self._eligible = eligible
         self._now = now
         self.counts = Counts()
@@ -104,6 +111,8 @@ class Rebuilding:
                 sends.append((task, at, restoring.due_of(one.row, now)))
             else:
                 losses.append(one.row)
+        unwanted = {one.row.id: restoring.flag_of(one.row) for one in page if one.row.cancel_requested}
+        await _all(self._flag(unwanted[task.id]) for task, _, _ in sends if task.id in unwanted)
         await self._send(sends)
         there = await self._there(page)
         await self._commit([restoring.lost(row, there, now) for row in losses])
@@ -127,6 +136,13 @@ class Rebuilding:
     async def _claim(self, task: Task, record: Submitted) -> None:
         assert task.claim is not None
         await self._insist(self._claims.create, task.claim, Claim(task.id, record, record.due))
+
+    async def _flag(self, flag: Flag) -> None:
+        """Before its task: who gets that must have heard of the wish. Too many wishes hold up no task."""
+        try:
+            await self._insist(self._flags.put, flag)
+        except FlagsFull as error:
+            _log.warning("%s was to be cancelled and is not flagged again: %s", flag.id, error)
 
     async def _commit(self, ends: Sequence[Done]) -> None:
         await _all(self._insist(self._records.commit, end) for end in ends)
