@@ -40,41 +40,37 @@ class Locker(Protocol):
         ...
 
 
-_bound: ContextVar[Scheduler] = ContextVar("natsume_scheduler")
-_locker: ContextVar[Locker | None] = ContextVar("natsume_locker", default=None)
+_bound: ContextVar[tuple[Scheduler, Locker | None]] = ContextVar("natsume_bound")
 
 
 class bind:  # noqa: N801 - read as a verb: `with bind(scheduler):`
     """Binds a scheduler, and inside a task a locker, in its `with` block; blocks nest."""
 
-    __slots__ = ("_locker", "_scheduler", "_tokens")
+    __slots__ = ("_both", "_token")
 
     def __init__(self, scheduler: Scheduler, locker: Locker | None = None) -> None:
-        self._scheduler = scheduler
-        self._locker = locker
+        self._both = (scheduler, locker)
 
     def __enter__(self) -> None:
-        self._tokens: tuple[Token[Scheduler], Token[Locker | None]]
-        self._tokens = _bound.set(self._scheduler), _locker.set(self._locker)
+        self._token: Token[tuple[Scheduler, Locker | None]] = _bound.set(self._both)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _bound.reset(self._tokens[0])
-        _locker.reset(self._tokens[1])
+        _bound.reset(self._token)
 
 
 def current() -> Scheduler:
     """The scheduler bound here; `Unbound` if there is none."""
     try:
-        return _bound.get()
+        return _bound.get()[0]
     except LookupError:
         raise Unbound("no client is bound here: call it inside execute(), or use client.submit()") from None
 
 
 def locker(name: str) -> Locker:
     """Who takes locks for the task that runs here; `Unbound` if none runs."""
-    bound = _locker.get()
+    _, bound = _bound.get((None, None))
     if bound is None:
         raise Unbound(f"{name} can be taken by `async with` only inside execute(), for a lease belongs to a task")
     return bound

@@ -54,8 +54,7 @@ class _Mirror:
         return encoder.encode({name: getattr(task, name) for name in self._names})
 
     def decode(self, body: bytes) -> Any:
-        fields = self._decoder.decode(body)
-        return self._cls(**{name: getattr(fields, name) for name in self._names})
+        return self._cls(**msgspec.structs.asdict(self._decoder.decode(body)))
 
     def values(self, task: Any) -> object:
         fields = {name: getattr(task, name) for name in self._names}

@@ -116,12 +116,11 @@ def clean(value: str, what: str) -> str:
 
 def decode(lane: Lane, actor: str | None, derived_id: str, headers: bytes | None, body: bytes) -> Envelope:
     """The task in a message; what cannot be read is an Envelope with a fault, never an exception."""
-    plain = Task(derived_id, actor or "", lane, body)
     if actor is None:
         sentence = "the subject is not task.<priority>.<size>.<group>.<Actor>"
-        return Envelope(plain, Fault(Reason.UNKNOWN_ACTOR, sentence))
+        return Envelope(Task(derived_id, "", lane, body), Fault(Reason.UNKNOWN_ACTOR, sentence))
     if headers is None:
-        return Envelope(plain)
+        return Envelope(Task(derived_id, actor, lane, body))
     known: dict[str, object] = {"id": derived_id}
     seen: set[bytes] = set()
     try:
@@ -144,12 +143,13 @@ def header(headers: bytes, name: bytes) -> str:
 
 def _read(headers: bytes, known: dict[str, object], seen: set[bytes]) -> None:
     for line in headers[10:-4][: limits.HEADERS_MAX].split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        name = name.strip().lower()
-        seen.add(name)
+        spelled, _, value = line.partition(b":")
+        name = _SPELLED.get(spelled) or spelled.strip().lower()
         read = _READERS.get(name)
         if read is not None:
             read(known, name, value.strip())
+        elif name in _PRESENT:
+            seen.add(name)
     if len(headers) > limits.HEADERS_MAX:
         raise ValueError(f"the headers are {len(headers)} bytes; at most {limits.HEADERS_MAX} are read")
 
@@ -217,7 +217,7 @@ def _read_grants(known: dict[str, object], _name: bytes, value: bytes) -> None:
 
 
 def _read_schema(_known: dict[str, object], _name: bytes, value: bytes) -> None:
-    if value.decode("ascii", "replace") != SCHEMA:
+    if value != SCHEMA.encode():
         raise ValueError(f"natsume-schema must be {SCHEMA}: a newer worker is needed for this message")
 
 
@@ -235,6 +235,9 @@ _READERS = {
     **dict.fromkeys(_COUNTS, _read_count),
     **dict.fromkeys(_TEXTS, _read_text),
 }
+_PRESENT: Final = frozenset({b"natsume-resent", b"nats-scheduler"})
+_SPELLED: Final = {spelled: name for name in (*_READERS, *_PRESENT, b"nats-msg-id") for spelled in (name, name.title())}
+"""The names as clients write them, which spares most lines a look at each letter."""
 
 
 def task_subject(task: Task) -> str:

@@ -163,7 +163,7 @@ class Batch:
                 continue
             for run in part:
                 run.half = run.half if len(part) > 1 else ""
-            call = BatchCall(part, self._performer.reaching, self._ports.now)
+            call = BatchCall(part, self._performer.reach, self._ports.now)
             events = await call.ended(self._locks.leases)
             if events is None:
                 parts += reversed(splitting.halves(part))

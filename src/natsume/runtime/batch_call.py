@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 from natsume.actors.registry import Actor
@@ -27,7 +26,7 @@ from natsume.runtime.execute import Ended, came_of
 from natsume.runtime.failing import raised
 from natsume.runtime.metering import Meter
 from natsume.runtime.opening import task_info
-from natsume.runtime.reaching import Reaching
+from natsume.runtime.reaching import Reach, children_of
 from natsume.runtime.run import Run
 
 _log = logging.getLogger(__name__)
@@ -39,12 +38,12 @@ _OF_ALL: Final = (Snooze, TaskRetryRequestedError)
 class BatchCall:
     """The members of one call, and who interrupts it."""
 
-    def __init__(self, runs: Sequence[Run], reaching: Reaching, now: Callable[[], float]) -> None:
+    def __init__(self, runs: Sequence[Run], reach: Reach, now: Callable[[], float]) -> None:
         """`runs` are of one actor, at least one; `now` is the broker's clock."""
         assert runs[0].actor is not None
         self._runs = runs
         self._actor: Actor = runs[0].actor
-        self._reaching = reaching
+        self._reach = reach
         self._now = now
         self._children: dict[str, Children] = {}
         self._by_task = {id(run.task): run for run in runs}
@@ -106,13 +105,10 @@ class BatchCall:
         run = self._by_task.get(id(task))
         if run is None:
             raise UnretryableError(f"member() takes a task of this batch, that very object, not {task!r:.200}")
-        reach = self._reaching.of(run)
         children = self._children.get(run.nonce)
         if children is None:
-            control = partial(reach.telling.control, run)
-            children = Children(reach.registry, run.delivery.task, reach.submit, reach.write_chunk, control)
-            self._children[run.nonce] = children
-        return Seat(task_info(run), children, reach.locker)
+            children = self._children[run.nonce] = children_of(run, self._reach)
+        return Seat(task_info(run), children, self._reach.locker(run))
 
     def _returned(self, run: Run, at: float, used: Used) -> ev.Returned:
         children = self._children.get(run.nonce)

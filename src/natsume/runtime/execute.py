@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -85,15 +85,15 @@ async def _call(run: Run, actor: Actor, given: Mapping[type, Any], meter: Meter)
     run.running_since = asyncio.get_running_loop().time()
     try:
         if actor.plan.empty:
-            return _result(await _run(run, actor, {}, meter), actor)
+            return _result(await _running(run, actor, {}, meter), actor)
         async with actor.plan.open(given) as kwargs:
-            return _result(await _run(run, actor, kwargs, meter), actor)
+            return _result(await _running(run, actor, kwargs, meter), actor)
     finally:
         task_fields.reset(fields)
 
 
-async def _run(run: Run, actor: Actor, kwargs: Mapping[str, Any], meter: Meter) -> Any:
-    return await (in_thread(run, actor, kwargs, meter) if actor.synchronous else run.task.execute(**kwargs))
+def _running(run: Run, actor: Actor, kwargs: Mapping[str, Any], meter: Meter) -> Awaitable[Any]:
+    return in_thread(run, actor, kwargs, meter) if actor.synchronous else run.task.execute(**kwargs)
 
 
 def _result(value: object, actor: Actor) -> bytes:

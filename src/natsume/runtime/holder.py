@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from random import random
 from typing import Final
@@ -39,20 +38,20 @@ class Holder:
         self._watch = watch
         self._now = now
         self._of_block = of_block
-        self._blocks: defaultdict[str, int] = defaultdict(int)
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._blocks: dict[str, int] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
 
     async def hold(self, want: Want, wait_s: float) -> int:
         """Take a lock, waiting for it at most so long; its fencing token. Raises LockNotAcquired."""
-        async with self._turns[want.key]:
+        async with self._turns.setdefault(want.key, asyncio.Lock()):
             lease = self._held(want)
             if lease is None:
                 lease = await self._wait(want, wait_s)
                 self._run.leases.append(lease)
                 self._watch.add_lease(lease, self._run)
-            elif not self._blocks[want.key]:
+            elif not self._blocks.get(want.key):
                 self._blocks[want.key] = 1  # an execution lock stays until the task ends
-            self._blocks[want.key] += 1
+            self._blocks[want.key] = self._blocks.get(want.key, 0) + 1
             return lease.token
 
     async def give_back(self, want: Want) -> None:

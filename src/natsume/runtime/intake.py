@@ -49,6 +49,7 @@ class Intake:
         self._start_batch = start_batch
         self._gatherings = Gatherings(batching, len(lanes), concurrency, self.room)
         self._buffers: tuple[deque[tuple[Delivery, float]], ...] = tuple(deque() for _ in lanes)
+        self._waiting = tuple(zip(self._buffers, self._gatherings.ripe, strict=True))
         self._index = {lane: number for number, lane in enumerate(lanes)}
         self._now = now
         self._aside: dict[str, tuple[Delivery, asyncio.TimerHandle]] = {}
@@ -234,7 +235,7 @@ class Intake:
         self.room()
 
     def _fill(self) -> None:
-        for number, (buffer, ripe) in enumerate(zip(self._buffers, self._gatherings.ripe, strict=True)):
+        for number, (buffer, ripe) in enumerate(self._waiting):
             while buffer or ripe:
                 if self.running >= self.concurrency or self._solitude.reigns:
                     return

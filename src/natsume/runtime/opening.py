@@ -129,13 +129,11 @@ def tick_rules(actor: Actor) -> tick.TickRules:
     return tick.TickRules(own.catch_up, own.catch_up_window_s, own.overlap, own.jitter_s)
 
 
-def given(run: Run, children: Children, results: JoinResults | None = None) -> dict[type, Any]:
-    """What the worker itself can inject; most tasks ask for nothing."""
-    if run.actor is None or run.actor.plan.empty:
-        return {}
+def given(run: Run, actor: Actor, children: Children, results: JoinResults) -> dict[type, Any]:
+    """What the worker itself can inject."""
     return {
         TaskInfo: task_info(run),
-        TaskControl: children.control() if children.control and run.actor.plan.gives(TaskControl) else None,
+        TaskControl: children.control() if children.control and actor.plan.gives(TaskControl) else None,
         HeldLocks: HeldLocks({lease.want.key: lease.token for lease in run.leases}),
         CallbackSpawner: CallbackSpawner(children),
         JoinResults: results,

@@ -15,6 +15,7 @@ from natsume.core.phases import Running
 from natsume.exceptions import BrokerError
 from natsume.model import limits
 from natsume.model.told import Flag
+from natsume.runtime.execute import Ended
 from natsume.runtime.flagging import Flagging
 from natsume.runtime.intake import Intake
 from natsume.runtime.limiting import Limiting
@@ -53,7 +54,9 @@ class Performer:
         watch: Watch,
         flagging: Flagging,
         execution: Execution,
+        count: Callable[[Run, Ended], None],
     ) -> None:
+        """`count` is told what came of each try."""
         self._ports = ports
         self._registry = registry
         self._opening = Opening(
@@ -70,7 +73,8 @@ class Performer:
         self._intake = intake
         self._lookups = Lookups(ports.records)
         self._execution = execution
-        self.reaching = Reaching(ports, registry, watch)
+        self._count = count
+        self.reach = Reaching(ports, registry, watch).reach
         self._locks = Taking(ports, watch)
         self._limiting = Limiting(ports.limiters, ports.now, lambda: intake.set_aside < limits.HELD_MAX)
         self._ticking = Ticking(ports.ticks, ports.now)
@@ -108,10 +112,10 @@ class Performer:
             return opened
         return None
 
-    async def _follow(self, run: Run, event: ev.Event) -> None:
+    def _follow(self, run: Run, event: ev.Event) -> Awaitable[do.Effect | None]:
         """Step from event to event until none is left."""
         run.phase, effects = step(run.phase, run.delivery, run.rules, event)
-        await self.carry_out(run, effects)
+        return self.carry_out(run, effects)
 
     async def carry_out(
         self, run: Run, effects: Sequence[do.Effect], before: Collection[type] = ()
@@ -196,7 +200,8 @@ class Performer:
         hindrance = await self.hindrance(run)
         if hindrance is not None:
             return hindrance
-        event = await self._execution(run, self.reaching.of(run))
+        event = await self._execution(run, self.reach)
+        self._count(run, event)
         run.check_leases(time.monotonic())
         return event
 

@@ -15,12 +15,12 @@ from natsume.model import limits, subject
 from natsume.model.workers import ActorWork, WorkerState
 from natsume.runtime.execute import Ended
 from natsume.runtime.intake import Intake
-from natsume.runtime.reaching import Execution, Reach
 from natsume.runtime.run import Run
 from natsume.runtime.watch import Watch
 
 _BLOCKED_S: Final = 1.0
 _ERROR_MAX: Final = 200
+_COUNTED: Final = (ev.Returned, ev.Raised, ev.Honoured)
 
 
 class _Count:
@@ -47,19 +47,9 @@ class Tally:
         self._version = version("natsume")
         self._counts: defaultdict[str, _Count] = defaultdict(_Count)
 
-    def counting(self, execution: Execution) -> Execution:
-        """The same execution, counted."""
-
-        async def counted(run: Run, reach: Reach) -> Ended:
-            ended = await execution(run, reach)
-            self.count(run, ended)
-            return ended
-
-        return counted
-
     def count(self, run: Run, ended: Ended) -> None:
         """Count a try that ended; not one that was interrupted or snoozed."""
-        if run.actor is None or not isinstance(ended, ev.Returned | ev.Raised | ev.Honoured):
+        if run.actor is None or not isinstance(ended, _COUNTED):
             return
         count = self._counts[run.actor.name]
         count.runs += 1

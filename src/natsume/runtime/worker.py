@@ -63,8 +63,9 @@ class Worker:
         self.flagging = Flagging(self.watch)
         self.nonce = os.urandom(6).hex()
         self._tally = Tally(registry, size, settings.worker, self.nonce, ports.now)
-        execution = self._tally.counting(execution)
-        self._performer = Performer(ports, registry, settings, self.intake, self.watch, self.flagging, execution)
+        self._performer = Performer(
+            ports, registry, settings, self.intake, self.watch, self.flagging, execution, self._tally.count
+        )
         self._stopping = False
         self._runs = 0
         self._pace = Pace()

@@ -28,6 +28,7 @@ class Answering:
         self._run = run
         self._reach = reach
         self._channel = channel
+        self._locker = reach.locker(run)
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def take(self, request: frames.Request) -> None:
@@ -75,11 +76,11 @@ class Answering:
             case frames.Submit():
                 return reach.submit(request.task, request.due)
             case frames.WriteChunk():
-                return reach.write_chunk(request.count, request.chunk)
+                return reach.write_chunk(self._run, request.count, request.chunk)
             case frames.Hold():
-                return reach.locker.hold(request.want, request.wait_s)
+                return self._locker.hold(request.want, request.wait_s)
             case frames.GiveBack():
-                return reach.locker.give_back(request.want)
+                return self._locker.give_back(request.want)
             case frames.Comment():
                 text = request.text[: limits.COMMENT_MAX]
                 return reach.telling.tell(Commented(task.id, request.key, task.actor, reach.now(), text))

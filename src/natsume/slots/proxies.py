@@ -17,6 +17,7 @@ from natsume.model.record import Chunk, Done
 from natsume.model.task import Task
 from natsume.model.told import Commented, Progressed
 from natsume.runtime.reaching import Reach
+from natsume.runtime.run import Run
 from natsume.runtime.telling import Tell, Telling
 from natsume.slots import frames
 from natsume.slots.channel import Channel
@@ -93,7 +94,7 @@ class Reaching:
             self._submit,
             self._write_chunk,
             SlotTelling(self._tell, now, self._channel),
-            Locks(self.asking),
+            self._locker,
             self._read_joins,
             self._read_ends,
             now,
@@ -102,7 +103,10 @@ class Reaching:
     async def _submit(self, task: Task, due: float | None) -> None:
         await self.asking.ask(lambda number: frames.Submit(number, task, due))
 
-    async def _write_chunk(self, count: int, chunk: Chunk) -> None:
+    def _locker(self, _run: Run) -> Locks:
+        return Locks(self.asking)
+
+    async def _write_chunk(self, _run: Run, count: int, chunk: Chunk) -> None:
         await self.asking.ask(lambda number: frames.WriteChunk(number, count, chunk))
 
     async def _tell(self, record: Progressed | Commented) -> None:

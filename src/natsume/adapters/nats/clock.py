@@ -29,7 +29,7 @@ class BrokerClock:
 
     def now(self) -> float:
         """The broker's time, in Unix seconds; before the first measurement, this machine's."""
-        return _steady() + self._offset_s
+        return time.clock_gettime(_SOURCE) + self._offset_s
 
     async def measure(self) -> None:
         """Learn the offset, by the fastest of some answers: it is wrong by half of what that took, at most."""
