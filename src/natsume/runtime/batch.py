@@ -80,7 +80,8 @@ class Batch:
         opened = []
         async with self._pace:
             for run in self._runs:
-                await self._pace.step()
+                if self._pace.step():
+                    await asyncio.sleep(0)
                 event = await self._performer.opened(run)
                 if event is None:
                     self._leave(run)
@@ -189,7 +190,8 @@ class Batch:
         others: list[tuple[Run, Effects]] = []
         async with self._pace:
             for run, event in zip(runs, events, strict=True):
-                await self._pace.step()
+                if self._pace.step():
+                    await asyncio.sleep(0)
                 run.check_leases(now)
                 self._count(run, event)
                 effects = _step(run, event)
@@ -206,7 +208,8 @@ class Batch:
         again: list[tuple[Run, Effects]] = []
         async with self._pace:
             for (run, _), outcome in zip(commits, outcomes, strict=True):
-                await self._pace.step()
+                if self._pace.step():
+                    await asyncio.sleep(0)
                 if isinstance(outcome, BrokerError):
                     _log.warning("Commit of task %s has no answer yet: %s", run.delivery.task.id, outcome)
                     again.append((run, _step(run, _UNCERTAIN)))

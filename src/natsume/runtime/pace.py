@@ -18,8 +18,7 @@ class Pace:
     async def __aexit__(self, *why: object) -> None:
         self._turn.release()
 
-    async def step(self) -> None:
-        """Count a member that is dealt with; now and then others have their turn."""
+    def step(self) -> bool:
+        """Count a member that is dealt with; whether others are to have their turn before the next."""
         self._count += 1
-        if self._count % limits.BATCH_STEP == 0:
-            await asyncio.sleep(0)
+        return self._count % limits.BATCH_STEP == 0

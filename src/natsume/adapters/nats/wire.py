@@ -3,7 +3,7 @@
 nats-py decodes every message into objects, queues it and wakes a task for it; a message that does not
 decode ends its read loop for good. A route here gets the raw bytes at once, and what a handler raises
 is logged, never fatal. Nothing is buffered over a reconnect: what was not on the wire is decided again.
-This module alone touches private names of nats-py; the lock file pins the version that it was read from.
+This module and its parser alone touch private names of nats-py; the lock file pins the version that it was read from.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import Final
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
+from natsume.adapters.nats.parsing import WireParser
 from natsume.exceptions import Disconnected
 
 Handler = Callable[[bytes, bytes, bytes, bytes | None], None]
@@ -31,6 +32,7 @@ class Wire(Client):
 
     def __init__(self) -> None:
         super().__init__()
+        self._ps = WireParser(self, self._take)
         self._routes: dict[int, Handler] = {}
         self.losses = 0
         self.on_lost: list[Callable[[], None]] = []
@@ -87,14 +89,21 @@ class Wire(Client):
         if queue is not None and queue.empty():
             queue.put_nowait(asyncio.get_running_loop().create_future())
 
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+    def _take(self, sid: int, subject: bytes, reply: bytes, body: bytes, headers: bytes | None) -> bool:
         handler = self._routes.get(sid)
+        if handler is None:
+            return False
         try:
-            if handler is not None:
-                handler(subject, reply, data, headers)
-            else:
-                await super()._process_msg(sid, subject, reply, data, headers or b"")
+            handler(subject, reply, body, headers)
         except Exception:  # noqa: BLE001 - raised here, it would end the connection's read loop
+            _log.exception("a message on %r could not be handled", subject)
+        return True
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        """What has no route is of a request of nats-py's own; as raw as ours, it may not decode."""
+        try:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        except Exception:  # noqa: BLE001 - as above
             _log.exception("a message on %r could not be handled", subject)
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
