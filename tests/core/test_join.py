@@ -85,6 +85,15 @@ def test_with_all_done_a_failed_member_counts_as_ended():
     assert is_due(ended)
 
 
+def test_what_arrived_is_what_counts_so_that_a_due_join_shows_all_of_its_members():
+    ends = [success(0), failure(1), failure(2)]
+    counts = {when: arrive(join(3, when), ends) for when in When}
+    assert {when: (one.arrived_count, one.failed_count, is_due(one)) for when, one in counts.items()} == {
+        When.ALL_SUCCEEDED: (1, 2, False),
+        When.ALL_DONE: (3, 2, True),
+    }
+
+
 def test_the_failure_callback_is_due_once_from_the_first_failure_on():
     waiting = join(3, on_failure=CALLBACK)
     assert not failure_is_due(waiting)

@@ -39,7 +39,7 @@ KEYS = """
 | `natsume locks ls` | `key holder since age_s slot hold mode task worker owner ends waiters name`, a row for each holder; `hold` is `held`, `reserved` for a task that was woken, or `requested` by a writer; `show` has `key name waiters`, `holders`, and `line`, each `task actor priority mode since waits_s behind returns_at` |
 | `natsume dead ls` | `id actor reason error at attempts`; `--all` adds `settled replay`; `show` adds those, the message as it came: `subject headers body body_encoding`, `failures`, and `history`, each `id what who why at replay sent state` |
 | `natsume dead replay`, `edit`, `discard` | `id actor reason outcome replay sentence`; outcomes are `replayed discarded finished unchanged refused`, in a dry run those that would be |
-| `natsume joins show` | `id state total arrived failed callback parent failed_members opened_at`, and `replays`: the history of those members, each with `member` |
+| `natsume joins ls` | `id state total arrived failed callback parent`; `arrived` are the members whose end counts, after `ALL_DONE` also those that failed; `failed` those that failed for good, whether they count or not; `show` adds `failed_members opened_at`, and `replays`: the history of those members, each with `member` |
 | `natsume limits ls` | `lock actor vo limit window_seconds burst permits enabled source who at why`; `source` is `set` or `file`, with `--classes` also `class module:Name` |
 | `natsume strikes` | `actor arguments who why at waiters key` |
 | `natsume workers ls` | `id host pid size state slots busy in_hand runs failures started version`; `state` is `running`, `stopping` or `blocked` |

@@ -19,7 +19,7 @@ class JoinState(StrEnum):
 
 
 class Join(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A join as its bucket keeps it; bit `i` of a map stands for member `i`.
+    """A join as its bucket keeps it; bit `i` of a map stands for member `i`, in `arrived` for one that succeeded.
 
     `parent` and `first` give the members' ids. Owner, tenant, root and trace go on to the callback. The one member of a
     `chained` join is the callback of another.
@@ -46,8 +46,8 @@ class Join(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def arrived_count(self) -> int:
-        """Members that succeeded."""
-        return _count(self.arrived)
+        """Members whose end counts: those that succeeded, and after `ALL_DONE` those that failed as well."""
+        return _count(self.arrived) + (self.failed_count if self.when is When.ALL_DONE else 0)
 
     @property
     def failed_count(self) -> int:
@@ -101,8 +101,7 @@ def arrive(join: Join, arrivals: Iterable[Arrival]) -> Join:
 
 def is_due(join: Join) -> bool:
     """Whether the callback is to be submitted: complete, not fired, not cancelled, however often it is asked."""
-    ended = join.arrived_count + (join.failed_count if join.when is When.ALL_DONE else 0)
-    return not (join.fired or join.cancelled) and ended >= join.total
+    return not (join.fired or join.cancelled) and join.arrived_count >= join.total
 
 
 def failure_is_due(join: Join) -> bool:
