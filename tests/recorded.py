@@ -1,5 +1,7 @@
 """Records as they lie in the broker: subject and body."""
 
+from typing import Any
+
 import msgspec
 
 from natsume.model.record import Done, Failed, Failure, Settled, Started, Submitted, Used
@@ -16,9 +18,9 @@ def submitted(task: str = "t", at: float = 10.0) -> tuple[str, bytes]:
 
 
 def started(
-    attempt: int = 1, at: float = 11.0, *, ended: bool = False, crashes: int = 0, **family: str
+    attempt: int = 1, at: float = 11.0, *, ended: bool = False, crashes: int = 0, **whose: Any
 ) -> tuple[str, bytes]:
-    return f"record.started.{attempt}.t", encode(Started("t", "g:A", attempt, "w", at, "n", crashes, ended, **family))
+    return f"record.started.{attempt}.t", encode(Started("t", "g:A", attempt, "w", at, "n", crashes, ended, **whose))
 
 
 def failed(attempt: int = 1, at: float = 12.0, used: Used | None = None) -> tuple[str, bytes]:

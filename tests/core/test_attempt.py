@@ -185,7 +185,7 @@ class TestChecking:
     def test_what_may_have_started_is_marked_first(self, copy: Delivery) -> None:
         phase, (mark,) = self.look_up(History(), copy)
         assert phase == at.Marking("me", crashes=1)
-        assert mark == do.Mark(Started("t", "app:Fit", 1, "w", NOW, "me", 1), expected=0)
+        assert mark == do.Mark(Started("t", "app:Fit", 1, "w", NOW, "me", 1, lane=LANE), expected=0)
 
     @pytest.mark.parametrize(
         "copy",
@@ -199,7 +199,7 @@ class TestChecking:
     def test_what_may_have_a_second_copy_writes_its_start_and_counts_no_crash(self, copy: Delivery) -> None:
         phase, (mark,) = self.look_up(History(), copy)
         assert phase == at.Marking("me", crashes=0)
-        record = Started("t", "app:Fit", copy.task.attempt, "w", NOW, "me", 0, parent=copy.task.parent)
+        record = Started("t", "app:Fit", copy.task.attempt, "w", NOW, "me", 0, parent=copy.task.parent, lane=LANE)
         assert mark == do.Mark(record, expected=0)
 
     def test_a_plain_schedule_that_fired_writes_nothing(self) -> None:
@@ -215,7 +215,7 @@ class TestChecking:
         taken_back = History(started=Started("t", "app:Fit", 1, "other", NOW, "", 0, ended=True), started_seq=3)
         phase, (mark,) = self.look_up(taken_back)
         assert phase == at.Marking("me", crashes=0)
-        assert mark == do.Mark(Started("t", "app:Fit", 1, "w", NOW, "me", 0), expected=3)
+        assert mark == do.Mark(Started("t", "app:Fit", 1, "w", NOW, "me", 0, lane=LANE), expected=3)
 
     def test_a_start_that_was_only_noted_is_no_crash(self) -> None:
         phase, (mark,) = self.look_up(started(0), delivery(delivered=2))

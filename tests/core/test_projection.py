@@ -42,6 +42,12 @@ def test_an_interrupted_start_waits_for_its_next():
     assert only(started(at=13.0), started(at=12.0, ended=True)).state is State.RUNNING
 
 
+def test_a_start_tells_whose_task_runs_where_nothing_else_does():
+    row = only(started(lane="normal.small", submitted_at=4.0, owner="ada", tenant="lhcb"))
+    assert (row.lane, row.submitted_at, row.enqueued_at) == ("normal.small", 4.0, 4.0)
+    assert (row.owner, row.tenant, row.tracked) == ("ada", "lhcb", False)
+
+
 def test_a_dead_letter_keeps_its_message_bytes_and_all():
     letter = Letter(Reason.UNPARSABLE, "task.normal.small.g.A", b"\xff\x00", "ce-id: t\r\n")
     changes = project([done(state=State.FAILED, failure=Failure("E", "no"), letter=letter)])

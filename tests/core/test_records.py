@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from natsume.model.record import Child, Done, Letter, Used
+from natsume.model.record import Child, Done, Letter, Started, Used
 from natsume.model.status import from_records
 from natsume.model.task import Reason, State
 
@@ -68,3 +68,17 @@ def test_what_a_cancelled_task_said_at_its_end_is_a_comment_before_the_ledger_kn
     told = from_records(None, [], [], done(State.CANCELLED, comment="stopped halfway"), None)
     assert told is not None
     assert [(one.key, one.author, one.text) for one in told.comments] == [("cancelled", "app:Fit", "stopped halfway")]
+
+
+def test_a_start_tells_whose_task_runs_where_nothing_else_does() -> None:
+    whose = {"lane": "normal.small", "submitted_at": 4.0, "owner": "ada", "tenant": "lhcb", "parent": "p"}
+    told = from_records(None, [Started("t", "app:Fit", 1, "w", 5.0, **whose)], [], None, None)
+    assert told is not None
+    assert (told.state, {name: getattr(told, name) for name in whose}) == (State.RUNNING, whose)
+
+
+def test_a_start_of_an_older_worker_is_still_read() -> None:
+    old = msgspec.json.decode(b'{"id":"t","actor":"app:Fit","attempt":1,"worker":"w","at":5.0}', type=Started)
+    told = from_records(None, [old], [], None, None)
+    assert told is not None
+    assert (told.lane, told.owner, told.submitted_at) == ("", None, None)

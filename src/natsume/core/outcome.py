@@ -257,7 +257,20 @@ def snoozed(task: Task) -> Task:
 def start(task: Task, worker: str, at: float, nonce: str, crashes: int, half: str = "") -> Started:
     """The record of a start; `crashes` marked starts of this attempt have no outcome, this one included."""
     return Started(
-        task.id, task.actor, task.attempt, worker, at, nonce, crashes, half=half, parent=task.parent, root=task.root
+        id=task.id,
+        actor=task.actor,
+        attempt=task.attempt,
+        worker=worker,
+        at=at,
+        nonce=nonce,
+        crashes=crashes,
+        half=half,
+        parent=task.parent,
+        root=task.root,
+        lane=str(task.lane),
+        submitted_at=task.submitted_at,
+        owner=task.owner,
+        tenant=task.tenant,
     )
 
 

@@ -113,16 +113,21 @@ def _of_submitted(task_id: str, body: bytes) -> Said:
 def _of_started(task_id: str, body: bytes) -> Said:
     record = checked(_started.decode(body), task_id)
     at = moment(record.at)
+    submitted_at = None if record.submitted_at is None else moment(record.submitted_at)
     row = Row(
         record.id,
         step(record.attempt, at, ended=record.ended),
         State.ENQUEUED if record.ended else State.RUNNING,
         fitted(record.actor),
+        at if submitted_at is None else min(submitted_at, at),
         at,
-        at,
+        lane=record.lane or None,
+        submitted_at=submitted_at,
         started_at=at,
         attempts=record.attempt,
         crashes=record.crashes,
+        owner=fitted(record.owner),
+        tenant=fitted(record.tenant),
         parent=reference(record.parent),
         root=reference(record.root),
         worker=fitted(record.worker),

@@ -182,7 +182,8 @@ class Started(msgspec.Struct, frozen=True, omit_defaults=True):
     """The latest start of an attempt; `crashes` counts the marked starts that had no outcome.
 
     `ended` says that this start was interrupted, and that nothing runs. `half` names those of its batch with which
-    it runs next, should this start have no outcome.
+    it runs next, should this start have no outcome. From `parent` on it says whose task this is, for before its end
+    nothing else may.
     """
 
     id: str
@@ -196,6 +197,10 @@ class Started(msgspec.Struct, frozen=True, omit_defaults=True):
     half: str = ""
     parent: str | None = None
     root: str | None = None
+    lane: str = ""
+    submitted_at: float | None = None
+    owner: str | None = None
+    tenant: str | None = None
 
 
 class Submitted(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -129,6 +129,7 @@ def _course(
     known = submitted or latest or last_failure or task
     if known is None:
         return None
+    whose = task or latest  # of a task that nobody tracks, its start alone may tell
     failed_attempts = last_failure.attempt if last_failure else 0
     attempts = failed_attempts
     if latest is not None and latest.attempt > failed_attempts:
@@ -140,12 +141,12 @@ def _course(
         known.id,
         known.actor,
         state,
-        lane=str(task.lane) if task else "",
+        lane=str(whose.lane) if whose else "",
         attempts=attempts,
-        owner=task.owner if task else None,
-        tenant=task.tenant if task else None,
-        parent=task.parent if task else None,
-        submitted_at=submitted.at if submitted else task.submitted_at if task else None,
+        owner=whose.owner if whose else None,
+        tenant=whose.tenant if whose else None,
+        parent=whose.parent if whose else None,
+        submitted_at=submitted.at if submitted else whose.submitted_at if whose else None,
         started_at=latest.at if latest else None,
         due_at=last_failure.next_at if last_failure and state is State.WAITING else waits.due_at if waits else None,
         failures=failures,

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
@@ -35,7 +36,14 @@ class Shared(Dead):
     replay_by = "tenant"
 
 
-ALL = {f"s:{cls.__name__}": cls for cls in (Noop, Dead, Shared)}
+class Held(BaseTask):
+    let_go: ClassVar[asyncio.Event]
+
+    async def execute(self) -> None:
+        await self.let_go.wait()
+
+
+ALL = {f"s:{cls.__name__}": cls for cls in (Noop, Dead, Shared, Held)}
 LHCB = Who("eve", ("lhcb",))
 EVERYBODY = {"owner": Who("ada"), "tenant": LHCB, "operator": None}
 OTHERS = {"nobody": Who(), "stranger": Who("mallory", ("cms",))}
@@ -113,6 +121,31 @@ async def test_unknown_and_forbidden_look_the_same(projected, natsume_client, na
             }
     await purge(natsume_broker, token)
     assert (await answer(natsume_client.status(token, as_user="bob")))[0] == "UnknownTask"
+
+
+async def test_what_runs_untracked_is_known_as_its_tenants_own(
+    natsume_client, natsume_worker, natsume_conductor, engine
+):
+    Held.let_go = asyncio.Event()
+    token = await natsume_client.submit(Held(), owner="ada", tenant="lhcb", track=False)
+
+    async def seen():
+        try:
+            return await natsume_client.status(token, as_user=LHCB)
+        except UnknownTask:
+            return None
+
+    told = await until(seen, lambda found: found is not None and found.state is State.RUNNING)
+    assert (told.lane, told.owner, told.tenant) == ("normal.small", "ada", "lhcb")
+    assert told.submitted_at < told.started_at
+
+    async def listed():
+        return (await natsume_client.ledger.find(as_user=LHCB)).tasks
+
+    (row,) = await until(listed, bool)
+    assert (row.id, row.state, row.lane, row.submitted_at) == (token, State.RUNNING, told.lane, told.submitted_at)
+    Held.let_go.set()
+    await task_done(natsume_client, token)
 
 
 async def test_what_the_broker_forgot_the_ledger_tells(projected, natsume_client, natsume_broker):
