@@ -191,6 +191,15 @@ class Herd(BaseTask):
 
 
 @dataclass
+class Hen(BaseTask):
+    """Has a child at once that runs until it is told to stop."""
+
+    async def execute(self):
+        await Patient("chick").schedule(now=True)
+        await GO.wait()
+
+
+@dataclass
 class Sleepers(BaseTask):
     """Has children that sleep for hours."""
 
@@ -233,6 +242,7 @@ ACTORS = {
         Pair,
         Line,
         Herd,
+        Hen,
         Sleepers,
         Talking,
     )

@@ -17,7 +17,7 @@ from natsume.model.told import Flag
 from natsume.testing import task_done, until
 
 from . import actors
-from .actors import Crowd, Dormitory, Herd, Line, Pair, Quick
+from .actors import Crowd, Dormitory, Hen, Herd, Line, Pair, Quick
 from .facts import ANNA, is_cancelled, no_flag
 
 pytestmark = pytest.mark.usefixtures("often", "natsume_worker", "natsume_conductor")
@@ -182,6 +182,21 @@ async def test_children_of_now_are_cancelled_after_their_parent_has_ended(
     await no_flag(natsume_broker, parent)
     assert await natsume_client.result(await natsume_client.submit(Quick("other"))) is None
     assert actors.RAN.count("sleepy") == 3
+
+
+async def test_a_child_of_now_that_nobody_tracks_is_found_by_its_start(
+    natsume_client: Client, natsume_broker: Broker
+) -> None:
+    parent = await natsume_client.submit(Hen())
+    child = child_id(parent, 0)
+    for token in (parent, child):  # known once they have run for a second
+        await until(lambda token=token: natsume_broker.inquiries.status(token))
+    await natsume_client.cancel(parent, cascade=True, as_user=ANNA)
+    done = await task_done(natsume_client, child)
+    is_cancelled(done)
+    assert (done.comment, done.tracked) == ("stopped: cancelled", False)
+    actors.GO.set()
+    assert (await task_done(natsume_client, parent)).state is State.COMPLETED
 
 
 async def test_a_replay_of_a_descendant_is_cancelled(natsume_client: Client, natsume_broker: Broker) -> None:
