@@ -1,5 +1,10 @@
-"""What is bound here around a task: the client that `schedule()` uses, and who takes locks for it."""
+"""What `schedule()` uses here: what is bound around a task, with who takes locks for it; elsewhere an open client.
 
+A client may be closed in another context than it was opened in, as fixtures and the lifespans of web applications
+do. So no context is reset then: what is closed is passed over.
+"""
+
+import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from datetime import datetime
@@ -60,12 +65,67 @@ class bind:  # noqa: N801 - read as a verb: `with bind(scheduler):`
         _bound.reset(self._token)
 
 
+class _Opened:
+    """A scheduler that is offered, the loop that it lives on, and what its context had open before."""
+
+    __slots__ = ("loop", "outer", "scheduler")
+
+    def __init__(self, scheduler: Scheduler, outer: "_Opened | None") -> None:
+        self.scheduler = scheduler
+        self.loop = asyncio.get_running_loop()
+        self.outer = outer
+
+
+_offered: list[_Opened] = []
+_opened_here: ContextVar[_Opened | None] = ContextVar("natsume_opened_here", default=None)
+
+
+def offer(scheduler: Scheduler) -> None:
+    """Let `schedule()` use it until it is withdrawn, wherever nothing is bound; called inside a task it does nothing.
+
+    The context that opened it goes first with it. All others of this event loop, such as the requests of a web
+    application, go with the one that was opened last.
+    """
+    if _bound.get(None) is None:
+        opened = _Opened(scheduler, _open_here())
+        _offered.append(opened)
+        _opened_here.set(opened)
+
+
+def withdraw(scheduler: Scheduler) -> None:
+    """Offer it no longer, if it was offered."""
+    for opened in [one for one in _offered if one.scheduler is scheduler]:
+        _offered.remove(opened)
+
+
 def current() -> Scheduler:
-    """The scheduler bound here; `Unbound` if there is none."""
+    """The scheduler bound here, else the one that is open; `Unbound` if there is none."""
+    bound, _ = _bound.get((None, None))
+    scheduler = bound or _open()
+    if scheduler is None:
+        raise Unbound(
+            "no client is bound here: call it inside execute(), or while natsume.connect() is open, or use"
+            " client.submit()"
+        )
+    return scheduler
+
+
+def _open() -> Scheduler | None:
     try:
-        return _bound.get()[0]
-    except LookupError:
-        raise Unbound("no client is bound here: call it inside execute(), or use client.submit()") from None
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    here = _open_here()
+    if here is not None and here.loop is loop:
+        return here.scheduler
+    return next((one.scheduler for one in reversed(_offered) if one.loop is loop), None)
+
+
+def _open_here() -> _Opened | None:
+    opened = _opened_here.get()
+    while opened is not None and opened not in _offered:
+        opened = opened.outer
+    return opened
 
 
 def locker(name: str) -> Locker:

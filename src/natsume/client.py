@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec.structs import replace
 
 from natsume.actors.registry import Registry
+from natsume.binding import withdraw
 from natsume.core.claim import key_of
 from natsume.core.rights import Act, Who, who_is
 from natsume.exceptions import UnknownTask
@@ -74,6 +75,7 @@ class Client:
 
     async def close(self) -> None:
         """Disconnect."""
+        withdraw(self)
         await self.ledger.close()
         await self._close()
 
@@ -211,7 +213,7 @@ class Client:
         now: bool,
         session: "AnySession | None" = None,
     ) -> str:
-        """What `task.schedule()` does where this client is bound."""
+        """What `task.schedule()` does outside a task, where this client is open or bound."""
         del now  # outside a task there is no commit to wait for
         return await self.submit(task, at=at, labels=labels, session=session)
 

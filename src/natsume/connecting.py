@@ -11,6 +11,7 @@ from natsume.adapters.nats.events import StreamEvents
 from natsume.adapters.nats.outlet import StreamOutlet
 from natsume.adapters.nats.topology import ensure
 from natsume.adapters.sql.asked import AskedLedger
+from natsume.binding import offer
 from natsume.client import Client
 from natsume.runtime.claiming import Claiming
 from natsume.service.cancelling import Cancelling
@@ -34,6 +35,7 @@ async def connected(settings: Settings, *, name: str = "natsume") -> AsyncIterat
 class connect:  # noqa: N801 - read as a verb: `async with natsume.connect(url) as client:`
     """A service's client, awaited or as a context: `natsume.connect("nats://127.0.0.1:4222")`.
 
+    Until it is closed, `task.schedule()` submits with it wherever no task runs in this event loop.
     Settings come from the environment where they are not given; actors from the installed entry points
     where no `registry` is given.
     """
@@ -67,7 +69,9 @@ class connect:  # noqa: N801 - read as a verb: `async with natsume.connect(url) 
         except BaseException:
             await broker.close()
             raise
-        return client_of(broker, self._settings, self._registry)
+        client = client_of(broker, self._settings, self._registry)
+        offer(client)
+        return client
 
 
 def client_of(broker: Broker, settings: Settings, registry: Registry | None = None) -> Client:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import dataclasses
 from datetime import UTC, datetime
 
@@ -91,6 +93,70 @@ def test_bindings_nest():
         with binding.bind(inner):
             assert binding.current() is inner
         assert binding.current() is outer
+
+
+class TestAnOpenClient:
+    @pytest.fixture
+    def opened(self):
+        """Opens clients, which are closed with the test."""
+        opened = []
+
+        def opening():
+            opened.append(Recorder())
+            binding.offer(opened[-1])
+            return opened[-1]
+
+        yield opening
+        for one in opened:
+            binding.withdraw(one)
+
+    async def test_is_used_where_nothing_is_bound_until_it_is_closed(self, opened):
+        outer = opened()
+        inner = opened()
+        assert binding.current() is inner
+        bound = Recorder()
+        with binding.bind(bound):
+            assert binding.current() is bound
+        binding.withdraw(inner)
+        assert binding.current() is outer
+        binding.withdraw(outer)
+        with pytest.raises(Unbound, match=r"while natsume\.connect"):
+            binding.current()
+
+    async def test_inside_a_task_is_used_nowhere(self, opened):
+        children = Recorder()
+        with binding.bind(children):
+            opened()
+            assert binding.current() is children
+        with pytest.raises(Unbound):
+            binding.current()
+
+    async def test_is_used_by_requests_whose_context_is_not_that_of_the_lifespan(self, opened):
+        async def current():
+            return binding.current()
+
+        async def somewhere_else(coroutine):
+            return await asyncio.get_running_loop().create_task(coroutine, context=contextvars.Context())
+
+        async def lifespan():
+            return opened()
+
+        client = await somewhere_else(lifespan())
+        assert await somewhere_else(current()) is binding.current() is client
+        mine = opened()
+        assert (await somewhere_else(current()), binding.current()) == (mine, mine)
+        other = await somewhere_else(lifespan())
+        assert (await somewhere_else(current()), binding.current()) == (other, mine)
+
+    async def test_is_not_used_on_another_loop_or_without_one(self, opened):
+        opened()
+
+        async def current():
+            return binding.current()
+
+        for elsewhere in (binding.current, lambda: asyncio.run(current())):
+            with pytest.raises(Unbound):
+                await asyncio.to_thread(elsewhere)
 
 
 def test_locks_are_values_in_one_order():

@@ -12,11 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from natsume import BaseTask, Unique
+from natsume.actors.registry import Registry
 from natsume.adapters.nats.kept import RESTORED
 from natsume.binding import bind
 from natsume.compose.conductor import conducting
-from natsume.exceptions import UnknownTask, UsageError
+from natsume.connecting import connect
+from natsume.exceptions import Unbound, UnknownTask, UsageError
 from natsume.model import times
+from natsume.model.record import child_id
 from natsume.outbox import create_table, metadata, table
 from natsume.relay import Relay, relaying
 from natsume.testing import task_done, until
@@ -43,10 +46,19 @@ class Parent(BaseTask):
         await Ship(1).schedule(session=object())
 
 
+@dataclass
+class Opening(BaseTask):
+    url: str
+
+    async def execute(self) -> str:
+        async with connect(self.url):
+            return await Ship(1).schedule()
+
+
 @pytest.fixture(autouse=True)
 def natsume_registry():
     Ship.runs.clear()
-    return {f"t:{cls.__name__}": cls for cls in (Ship, Alone, Parent)}
+    return {f"t:{cls.__name__}": cls for cls in (Ship, Alone, Parent, Opening)}
 
 
 @pytest.fixture
@@ -98,6 +110,31 @@ async def test_schedule_takes_a_session_where_a_client_is_bound(natsume_client, 
     assert await relay.once() == 2
     assert await natsume_client.result(token) == 1
     assert (await natsume_client.status(later)).due_at == pytest.approx(at.timestamp())
+
+
+async def test_schedule_submits_with_the_client_that_is_open(
+    natsume_settings, natsume_registry, natsume_worker, session
+):
+    async with connect(settings=natsume_settings, registry=Registry.of_classes(natsume_registry)) as client:
+        assert await client.result(await Ship(1).schedule()) == 1
+        async with session.begin():
+            token = await Ship(2).schedule(session=session)
+        assert await Relay(session.bind, client.sending).once() == 1
+        assert await client.result(token) == 2
+    client = await connect(settings=natsume_settings, registry=Registry.of_classes(natsume_registry))
+    assert await client.result(await Ship(3).schedule()) == 3
+    await client.close()
+    with pytest.raises(Unbound):
+        await Ship(4).schedule()
+
+
+async def test_a_client_that_a_task_opens_takes_no_children(
+    natsume_client, natsume_worker, natsume_conductor, natsume_settings
+):
+    token = await natsume_client.submit(Opening(natsume_settings.nats_url))
+    child = await natsume_client.result(token)
+    assert child == child_id(token, 0)
+    assert await natsume_client.result(child) == 1
 
 
 async def test_a_commit_is_told_to_the_relay(natsume_client, natsume_worker, engine, session, monkeypatch):
