@@ -1,8 +1,9 @@
 """`natsume tasks ls`: the tasks of a filter, newest first, from the ledger; what has just ended is told as ended."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -13,6 +14,7 @@ from natsume.cli.choosing import point
 from natsume.cli.session import session_of
 from natsume.cli.table import Array, AsJson, show_rows
 from natsume.core.listing import labels_of
+from natsume.exceptions import UnknownActor
 from natsume.model.codec import timestamp
 from natsume.model.ledger import Filter, Row
 from natsume.model.limits import FIND_MAX
@@ -23,6 +25,7 @@ from natsume.settings import Settings
 if TYPE_CHECKING:
     from natsume.adapters.nats.broker import Broker
 
+_ACTOR: Final = "its name alone if only one has it, * for any text. It need not be installed any more."
 _TIME: Final = "a time (UTC if it names no zone), or an age as 30m, 2h, 7d"
 Texts = list[str] | None
 Time = str | None
@@ -31,7 +34,7 @@ Time = str | None
 def list_tasks(
     context: typer.Context,
     state: Annotated[list[State] | None, typer.Option(help="Those in this state; may be given several times.")] = None,
-    actor: Annotated[Texts, typer.Option(help="Those of this actor; * stands for any text.")] = None,
+    actor: Annotated[Texts, typer.Option(help=f"Those of this actor; {_ACTOR}")] = None,
     owner: Annotated[Texts, typer.Option(help="Those of this owner, likewise; an empty one: those without.")] = None,
     tenant: Annotated[Texts, typer.Option(help="Those of this tenant (VO); an empty one: those without.")] = None,
     worker: Annotated[Texts, typer.Option(help="Those that this worker ran last; * stands for any text.")] = None,
@@ -59,9 +62,11 @@ def list_tasks(
     as_json: AsJson = False,
 ) -> None:
     """List the tasks for which all of the options hold, newest first."""
+    settings = session_of(context).settings
+    installed = cache(partial(Registry.load, settings.prefixes))
     wanted = Filter(
         states=_values(state),
-        actors=_values(actor),
+        actors=_values([_full(one, installed) for one in actor or []]),
         owners=_values(owner),
         tenants=_values(tenant),
         workers=_values(worker),
@@ -82,7 +87,9 @@ def list_tasks(
         cancel_requested=cancel_requested,
         consumed=consumed,
     )
-    asyncio.run(_list(session_of(context).settings, wanted, limit, as_json))
+    found = asyncio.run(_list(settings, wanted, limit, as_json))
+    if not found:
+        _doubt(actor or [], installed)
 
 
 @asynccontextmanager
@@ -99,10 +106,11 @@ async def asking(settings: Settings) -> AsyncIterator[tuple[Ledger, "Broker"]]:
             await ledger.close()
 
 
-async def _list(settings: Settings, wanted: Filter, limit: int, as_json: bool) -> None:
+async def _list(settings: Settings, wanted: Filter, limit: int, as_json: bool) -> bool:
+    """Print them; whether there were any."""
     rows: list[dict[str, Any]] = []
     array = Array() if as_json else None
-    place, left = None, limit
+    place, left, found = None, limit, False
     async with asking(settings) as (ledger, _):
         while left > 0:
             page = await ledger.find(wanted, count=min(left, FIND_MAX), after=place)
@@ -111,15 +119,36 @@ async def _list(settings: Settings, wanted: Filter, limit: int, as_json: bool) -
                     array.add(row_of(row))
                 else:
                     rows.append({name: value for name, value in row_of(row).items() if name in _TABLE})
-            left, place = left - len(page.tasks), page.next
+            left, place, found = left - len(page.tasks), page.next, found or bool(page.tasks)
             if place is None:
                 break
     if array is not None:
         array.end()
-        return
+        return found
     show_rows(rows, False, "there are no such tasks")
     if place is not None:
         typer.echo(f"natsume: and more; use --limit, or --before {rows[-1]['submitted_at']}", err=True)
+    return found
+
+
+def _full(name: str, installed: Callable[[], Registry]) -> str:
+    """The actor that a name alone means; of a class that is gone the tasks are there, whatever its group was."""
+    if not name or "*" in name or ":" in name:
+        return name
+    registry = installed()
+    if any(actor.name.endswith(f":{name}") for actor in registry.actors):
+        return registry.find(name).name
+    return f"*:{name}"
+
+
+def _doubt(names: list[str], installed: Callable[[], Registry]) -> None:
+    """Say of a list that is empty which of these actors are none here, for one may be misspelt."""
+    for name in names:
+        if name and "*" not in name:
+            try:
+                installed().find(name)
+            except UnknownActor as error:
+                typer.echo(f"natsume: {error}", err=True)
 
 
 def row_of(row: Row) -> dict[str, Any]:

@@ -46,6 +46,27 @@ async def test_lists_are_filtered_by_options(natsume, tasks):
     assert listed("--label", "a=b") == []
 
 
+async def test_an_actor_is_named_as_elsewhere_and_one_that_is_none_is_told(natsume, tasks, site):
+    def listed(*options: str):
+        ran = natsume("tasks", "ls", "--json", *options)
+        return ran.code, [row["id"] for row in json.loads(ran.out or "null") or []], ran.err
+
+    _, failed, _ = tasks
+    assert listed("--actor", "Fail") == listed("--actor", "own:Fail") == (0, [failed], "")
+    for name in ("Fial", "own:Fial"):
+        code, found, said = listed("--actor", name)
+        assert (code, found) == (0, [])
+        assert f"no actor is called '{name}': did you mean own:Fail" in said
+    assert listed("--actor", "Large") == (0, [], "")
+    site.add("other_actors", "from own_actors import Echo", "[natsume.tasks.other]\nEcho = other_actors:Echo\n")
+    code, _, said = listed("--actor", "Echo")
+    assert (code, "other:Echo or own:Echo" in said or "own:Echo or other:Echo" in said) == (1, True)
+    # An actor that is gone has left its tasks.
+    points = site.root / "own_actors-1.0.dist-info" / "entry_points.txt"
+    points.write_text(points.read_text().replace("Fail = own_actors:Fail", ""))
+    assert listed("--actor", "Fail") == listed("--actor", "own:Fail") == (0, [failed], "")
+
+
 async def test_the_keys_that_others_rely_on_and_a_table(natsume, tasks):
     (row, *_) = json.loads(natsume("tasks", "ls", "--json").out)
     promised = ["id", "actor", "state", "lane", "owner", "tenant", "parent", "attempts"]
