@@ -81,8 +81,10 @@ class Undecided(BaseTask):
 
 @dataclass
 class Unserialisable(BaseTask):
+    nested: bool
+
     async def execute(self) -> object:
-        return object()
+        return {"x": [None, float("nan")]} if self.nested else object()
 
 
 @pytest.fixture
@@ -163,8 +165,9 @@ async def test_very_many_children_go_in_chunks(natsume_client, conductor, natsum
     assert (await natsume_client.status(token)).done.chunks > 0
 
 
-async def test_a_result_that_cannot_be_written_is_a_clear_failure_of_that_member(natsume_client, conductor):
-    token = await natsume_client.submit(Unserialisable())
+@pytest.mark.parametrize("nested", [False, True])
+async def test_a_result_that_cannot_be_written_is_a_clear_failure_of_that_member(natsume_client, conductor, nested):
+    token = await natsume_client.submit(Unserialisable(nested))
     with pytest.raises(Exception, match="cannot be written as JSON"):
         await natsume_client.result(token)
     assert (await natsume_client.status(token)).state is State.FAILED

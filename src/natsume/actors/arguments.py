@@ -1,12 +1,11 @@
 """The arguments of one actor: between a task, the fields of its class, and a JSON object by name."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from natsume.actors.fields import encoder, one_line, refuse_undecorated, shape_of
+from natsume.actors.fields import encoder, loses_number, one_line, refuse_undecorated, shape_of
 from natsume.base_task import BaseTask, field_names
 from natsume.exceptions import ArgumentsError, Unparsable, UsageError
 from natsume.model.limits import ARGUMENTS_MAX, NEST_MAX
@@ -39,7 +38,7 @@ class Arguments:
         try:
             body = self._shape.encode(task)
             # msgspec and pydantic write NaN as null, so that only a body with null can have lost one.
-            if b"null" in body and _loses_number(self._shape.values(task)):
+            if b"null" in body and loses_number(self._shape.values(task)):
                 raise ValueError("NaN and infinities are no JSON numbers")
         except Exception as error:
             raise ArgumentsError(f"{self.actor}: the arguments cannot be written as JSON: {one_line(error)}") from error
@@ -116,14 +115,6 @@ def _too_deep(body: bytes) -> bool:
             return False
         brackets = brackets.replace(b"[]", b"")
     return bool(brackets)
-
-
-def _loses_number(value: object) -> bool:
-    if isinstance(value, dict):
-        return any(map(_loses_number, value.values()))
-    if isinstance(value, list | tuple | set | frozenset):
-        return any(map(_loses_number, value))
-    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _kind(content: object) -> str:

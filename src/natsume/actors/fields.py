@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import math
 import re
 from pathlib import PurePath
 from typing import Any, ClassVar, Protocol, get_origin, get_type_hints
@@ -126,6 +127,25 @@ def _from_json(cls: Any, value: Any) -> object:
 
 
 encoder = msgspec.json.Encoder(enc_hook=_to_json)
+_encode = msgspec.json.Encoder().encode
+
+
+def to_json(value: object) -> bytes:
+    """What msgspec writes for a value; ValueError for NaN and infinities, of which it would make null."""
+    body = _encode(value)
+    # Only what has a null can have lost one. A msgspec.Raw is JSON already, and the only one that has no plain form.
+    if b"null" in body and value is not None and loses_number(msgspec.to_builtins(value, enc_hook=lambda _raw: None)):
+        raise ValueError("NaN and infinities are no JSON numbers")
+    return body
+
+
+def loses_number(value: object) -> bool:
+    """Whether there is a number in these plain containers that JSON does not have."""
+    if isinstance(value, dict):
+        return any(map(loses_number, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(loses_number, value))
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _default(cls: Any, name: str) -> Any:

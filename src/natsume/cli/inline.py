@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-import msgspec
 import typer
 
 from natsume.actors.registry import Actor, Registry
@@ -19,13 +18,14 @@ from natsume.cli.on_demand import ByHand, OnDemand
 from natsume.control import Stop, TaskControl
 from natsume.core.delivery import Delivery
 from natsume.depends import CallbackSpawner
-from natsume.exceptions import LeaseLost, NatsumeError, ResourceLimitExceeded
+from natsume.exceptions import LeaseLost, NatsumeError, ResourceLimitExceeded, UnretryableError
 from natsume.given import HeldLocks, TaskInfo
 from natsume.locks import BaseLimiter
 from natsume.member import Seat, seated
 from natsume.model.record import Chunk, Done
 from natsume.model.task import State, Task
 from natsume.model.told import Progress
+from natsume.runtime.execute import encoded
 from natsume.settings import Settings
 from natsume.threads import Thread
 
@@ -87,7 +87,7 @@ class Inline:
         locks = self._actor.needs_locks and [one for one in self._task.execution_locks if not _is_limiter(one)]
         async with self._broker.locked(locks or []):
             try:
-                return msgspec.json.encode(await self._execute(debugger))
+                result = await self._execute(debugger)
             except asyncio.CancelledError:
                 if not self._run.lost:
                     raise
@@ -96,6 +96,10 @@ class Inline:
                 raise Raised(str(error)) from error
             except Exception as error:
                 raise Raised(f"{self._actor.name} raised {type(error).__name__}: {error}") from error
+            try:
+                return encoded(result, self._actor)
+            except UnretryableError as error:
+                raise Raised(str(error)) from error
 
     async def send_children(self) -> None:
         """Submit what the task scheduled; raises BrokerError where none can be reached."""

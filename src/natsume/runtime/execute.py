@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from natsume.actors.fields import to_json
 from natsume.actors.registry import Actor
 from natsume.binding import Locker, bind
 from natsume.children import Children
@@ -24,7 +25,6 @@ from natsume.telemetry import task_fields
 
 _log = logging.getLogger(__name__)
 
-_encode = msgspec.json.Encoder().encode
 _NULL = b"null"
 
 
@@ -85,9 +85,9 @@ async def _call(run: Run, actor: Actor, given: Mapping[type, Any], meter: Meter)
     run.running_since = asyncio.get_running_loop().time()
     try:
         if actor.plan.empty:
-            return _result(await _running(run, actor, {}, meter), actor)
+            return encoded(await _running(run, actor, {}, meter), actor)
         async with actor.plan.open(given) as kwargs:
-            return _result(await _running(run, actor, kwargs, meter), actor)
+            return encoded(await _running(run, actor, kwargs, meter), actor)
     finally:
         task_fields.reset(fields)
 
@@ -96,11 +96,12 @@ def _running(run: Run, actor: Actor, kwargs: Mapping[str, Any], meter: Meter) ->
     return in_thread(run, actor, kwargs, meter) if actor.synchronous else run.task.execute(**kwargs)
 
 
-def _result(value: object, actor: Actor) -> bytes:
+def encoded(value: object, actor: Actor) -> bytes:
+    """A result as JSON; UnretryableError says why it cannot be."""
     if value is None:
         return _NULL
     try:
-        return _encode(value)
+        return to_json(value)
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise UnretryableError(
             f"{actor.name}: its result, a {type(value).__name__}, cannot be written as JSON ({error}); "

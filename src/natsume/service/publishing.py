@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from natsume.actors.fields import one_line
+from natsume.actors.fields import one_line, to_json
 from natsume.exceptions import UsageError
 from natsume.model import limits
 from natsume.model.codec import clean
@@ -23,7 +23,7 @@ def event_of(event_type: str, data: Any, event_id: str | None, source: str | Non
         if value is not None:
             _check_text(value, f"the {what} of event {event_type}")
     try:
-        body = msgspec.json.encode(data)
+        body = to_json(data)
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise UsageError(f"the data of event {event_type} cannot be written as JSON: {one_line(error)}") from None
     if len(body) > limits.ARGUMENTS_MAX:
