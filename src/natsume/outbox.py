@@ -72,6 +72,7 @@ table = Table(
     Column("broker", String(64), nullable=False, server_default=""),
     Column("sequence", BigInteger, nullable=False, server_default="0"),
     Index("natsume_outbox_broker", "broker", "sequence", "number"),
+    Index("natsume_outbox_id", "id"),
     **_OPTIONS,
 )
 """A row is a whole message. `broker` is empty until it was published; then it stays until the ledger knows the task."""

@@ -69,6 +69,4 @@ def test_all_fields_and_states_are_named():
         if moment in named:
             named = named - {moment} | {f"{moment}_after", f"{moment}_before"}
     assert named == set(Filter.__struct_fields__)
-    assert {name for cells in rows("From a service") for name in re.findall(r"`([A-Z]+)`", cells[0])} == {*State} - {
-        State.ALLOCATED
-    }
+    assert {name for cells in rows("From a service") for name in re.findall(r"`([A-Z]+)`", cells[0])} == {*State}

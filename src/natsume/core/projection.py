@@ -79,13 +79,21 @@ def merge(one: Row, other: Row) -> Row:
     return replace(high, **changed)
 
 
+def allocation(record: Submitted) -> Row:
+    """A task whose submission is decided, and of which nothing was sent yet; raises ValueError."""
+    return replace(_submission(record), state=State.ALLOCATED)
+
+
 def _of_submitted(task_id: str, body: bytes) -> Said:
-    record = checked(_submitted.decode(body), task_id)
+    return Said([_submission(checked(_submitted.decode(body), task_id))])
+
+
+def _submission(record: Submitted) -> Row:
     lane, actor = subject.parse_ready(record.subject)
     headers = b"NATS/1.0\r\n" + record.headers.encode() + b"\r\n"
     task = codec.decode(lane, actor, record.id, headers, record.body).task
     at = moment(record.at)
-    row = Row(
+    return Row(
         record.id,
         step(0, at),
         State.ENQUEUED if record.due is None else State.WAITING,
@@ -107,7 +115,6 @@ def _of_submitted(task_id: str, body: bytes) -> Said:
         labels=labels_of(task.labels),
         **message_of(record.subject, record.headers, record.body),
     )
-    return Said([row])
 
 
 def _of_started(task_id: str, body: bytes) -> Said:

@@ -119,8 +119,8 @@ class Cancelling:
         status = await self._inquiries.status(token)
         if status is None:
             raise UnknownTask(
-                f"nothing is known of a task {token!r}: it never was, its record has expired, or it is not tracked "
-                "and has not run for a second"
+                f"nothing is known of a task {token!r}: it never was, its record has expired, it is not tracked "
+                "and has not run for a second, or it is not published from its outbox yet"
             )
         return status.done
 
