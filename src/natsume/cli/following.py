@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 import typer
 
+from natsume.cli.listing import asking
 from natsume.cli.session import session_of
 from natsume.cli.table import AsJsonObject, show_one
 from natsume.cli.task_row import row_of, said
 from natsume.cli.who import who
-from natsume.exceptions import UnknownTask
+from natsume.exceptions import LedgerError, UnknownTask
 from natsume.model.status import Status
 from natsume.model.subject import is_id
 from natsume.model.task import State
+from natsume.service.ledger import Ledger
 from natsume.settings import Settings
 
 if TYPE_CHECKING:
@@ -108,8 +110,6 @@ class Follower:
 
     async def run(self, settings: Settings, token: str) -> State:
         """Follow a task to its end; its state then. Raises UnknownTask."""
-        from natsume.cli.looking import looking  # noqa: PLC0415 - `--help` need not load the broker
-
         if self._row is None and sys.stdout.isatty():
             from rich.progress import Progress as Bar  # noqa: PLC0415 - dear, and only for people
 
@@ -117,12 +117,9 @@ class Follower:
             self._bar.add_task(token, total=None)
             self._bar.start()
         try:
-            async with looking(settings) as broker:
-                async for status in broker.inquiries.follow(_known(token)):
-                    if status is None and not self._patient:
-                        raise UnknownTask(
-                            f"nothing is known of a task {token!r}: it never was, or its record has expired"
-                        )
+            async with asking(settings) as (ledger, broker):
+                async for told in broker.inquiries.follow(_known(token)):
+                    status = told or await self._kept(ledger, token)
                     self._tell(status, token)
                     if status is not None and status.done is not None:
                         return status.done.state
@@ -130,6 +127,15 @@ class Follower:
             if self._bar is not None:
                 self._bar.stop()
         raise UnknownTask(f"nothing more can be known of a task {token!r}")
+
+    async def _kept(self, ledger: Ledger, token: str) -> Status | None:
+        """What the ledger knows where the broker knows nothing, yet or any more."""
+        try:
+            return await ledger.status(token)
+        except (UnknownTask, LedgerError):
+            if self._patient:
+                return None
+            raise
 
     def _tell(self, status: Status | None, token: str) -> None:
         if status is None:

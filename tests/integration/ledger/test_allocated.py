@@ -1,6 +1,7 @@
 """What is committed into an outbox beside the ledger has its token, and is known by it before anything is sent."""
 
 import asyncio
+import re
 
 import pytest
 from sqlalchemy import event
@@ -10,6 +11,8 @@ from natsume import Who
 from natsume.actors.registry import Registry
 from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.reading import SqlReading
+from natsume.cli.following import Follower
+from natsume.cli.task_row import row_of
 from natsume.compose.conductor import conducting
 from natsume.compose.worker import working
 from natsume.core.projection import project
@@ -91,6 +94,26 @@ async def test_it_goes_from_its_row_over_the_broker_to_the_ledger_and_is_known_a
 async def test_who_waits_for_its_end_sees_how_it_is_meanwhile(natsume_client, submit):
     token = await submit(1)
     assert (await natsume_client.ledger.ended(token, 0.01)).state is State.ALLOCATED
+
+
+async def test_a_terminal_that_follows_it_sees_it_from_its_row_to_its_end(
+    natsume_client, natsume_settings, natsume_worker, submit, outbox, capsys
+):
+    token, said = await submit(3), []
+
+    async def states() -> list[str]:
+        said.append(capsys.readouterr().out)
+        return re.findall(r'"state":"(\w+)"', "".join(said))
+
+    following = [
+        asyncio.create_task(Follower(row_of, patient=patient).run(natsume_settings, token)) for patient in (False, True)
+    ]
+    await until(states, lambda found: found == ["ALLOCATED"] * 2)
+    await Relay(outbox, natsume_client.sending).once()
+    assert await asyncio.gather(*following) == [State.COMPLETED] * 2
+    assert (await states())[-1] == "COMPLETED"
+    with pytest.raises(UnknownTask):
+        await Follower(row_of).run(natsume_settings, "0" * 32)
 
 
 async def test_what_is_projected_and_forgotten_between_two_questions_is_found(outbox, monkeypatch):

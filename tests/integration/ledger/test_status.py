@@ -8,6 +8,7 @@ import pytest
 
 from natsume import BaseTask, Who
 from natsume.actors.registry import Registry
+from natsume.cli.following import Follower
 from natsume.compose.conductor import conducting
 from natsume.connecting import connect
 from natsume.exceptions import Forbidden, LedgerError, UnknownTask
@@ -148,7 +149,7 @@ async def test_what_runs_untracked_is_known_as_its_tenants_own(
     await task_done(natsume_client, token)
 
 
-async def test_what_the_broker_forgot_the_ledger_tells(projected, natsume_client, natsume_broker):
+async def test_what_the_broker_forgot_the_ledger_tells(projected, natsume_client, natsume_broker, natsume_settings):
     token = await projected(Noop(7), owner="ada", labels={"a": "b"})
     before = await natsume_client.status(token)
     await purge(natsume_broker, token)
@@ -159,6 +160,9 @@ async def test_what_the_broker_forgot_the_ledger_tells(projected, natsume_client
         before.done.result,
         {"a": "b"},
     )
+    for patient in (False, True):  # `tasks show --follow`, `tasks await`
+        async with asyncio.timeout(30):
+            assert await Follower(None, patient=patient).run(natsume_settings, token) is State.COMPLETED
 
 
 async def test_a_terminated_task_read_by_its_owner_is_consumed_and_listing_never_does(projected, natsume_client):
