@@ -231,6 +231,19 @@ async def test_the_first_of_a_line_returns_when_the_lease_before_it_must_have_en
     await waiters.take(MUTEX, "t", waited=True)
 
 
+async def test_the_first_of_a_line_stays_so_when_it_looks_in_vain(waiters: Waiters) -> None:
+    """Its holder died, and others came meanwhile: were it the last now, nobody would look at the lease's end."""
+    await waiters.take(MUTEX, "dead")
+    came = waiters.broker.now()
+    await waiters.wait(MUTEX, "later")
+    again = await waiters.ask(MUTEX, "first", waited=True, since=came - 5.0)
+    assert isinstance(again, Blocked)
+    assert again.first
+    later = await waiters.ask(MUTEX, "later still", waited=True, since=came + 5.0)
+    assert isinstance(later, Blocked)
+    assert not later.first
+
+
 @pytest.mark.parametrize("want", [MUTEX, TWO, READ, WRITE], ids=lambda want: f"{want.name}-{want.mode}")
 async def test_the_release_of_a_lost_lease_ends_nobody_elses(waiters: Waiters, want: Want) -> None:
     short = msgspec.structs.replace(want, ttl_s=1.0, permits=1)

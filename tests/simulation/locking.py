@@ -37,7 +37,7 @@ class Bucket(Broker):
         super().__init__()
         self.parking: dict[str, Task] = {}
         self.parked: Callable[[str, int], None] = lambda _task, _hop: None
-        self.by_hand: set[int] = set()
+        self.by_hand: dict[tuple[str, str], int] = {}
         self.on_woken = self._send
 
     @property
@@ -67,9 +67,10 @@ class Bucket(Broker):
         return super().delete(sequence)
 
     def release_by_hand(self, name: str) -> None:
-        """End a lease from outside."""
+        """End a lease from outside: also one that its holder takes again, and has no answer."""
         stored = self.entries[name].stored
-        self.by_hand.add(stored.sequence)
+        key = name.removeprefix("$KV.locks.").rpartition(".")[0]
+        self.by_hand[key, msgspec.json.decode(stored.body, type=Holding).holder] = stored.sequence
         self.delete(stored.sequence)
 
     def held(self) -> list[str]:
@@ -126,4 +127,5 @@ class Locks:
 
     def holds(self, lease: Lease) -> bool:
         """Whether its holder has reason to believe that it does."""
-        return lease.until > self.monotonic() and lease.revision not in self._world.bucket.by_hand
+        released = self._world.bucket.by_hand.get((lease.want.key, lease.holding.holder), 0)
+        return lease.until > self.monotonic() and lease.revision > released

@@ -103,8 +103,9 @@ async def test_with_a_killed_worker_all_its_processes_end_and_no_task_is_lost(sl
     workers = [await slots.start("medium", concurrency=3).ready() for _ in range(2)]
     tokens: list[str] = []
     for kill in range(KILLS):
-        tokens += await slots.client.submit_many([Good(number, 0.05) for number in range(20)])
         worker = await workers[kill % 2].ready()
+        # Long enough that the other worker, which has been ready for longer, cannot have run them all by then.
+        tokens += await slots.client.submit_many([Good(number, 0.3) for number in range(20)])
         await until(partial(slots.running, worker))
         family = slots.family_of(worker)
         await worker.kill()

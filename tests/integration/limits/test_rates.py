@@ -6,9 +6,7 @@ import pytest
 
 from natsume.actors.registry import Registry
 from natsume.compose.worker import working
-from natsume.core.gcra import lateness_s, usable_s
 from natsume.exceptions import TaskFailed
-from natsume.model.limit_rule import RateRule
 from natsume.model.lock import Holding
 from natsume.model.task import State
 from natsume.ports import Lease
@@ -16,8 +14,6 @@ from natsume.testing import leases as held_keys
 from natsume.testing import task_done, until
 
 from .actors import Alone, Both, Burst, Contradicts, Even, Many, Other, Seen, Steady, Unlimited
-
-STEADY = RateRule(40)
 
 
 def most_items(window_s: float) -> int:
@@ -51,8 +47,7 @@ async def test_a_burst_starts_at_once_and_the_next_waits(natsume_worker, natsume
     await until(states, lambda found: sorted(found) == [State.COMPLETED] * 5 + [State.WAITING])
     await until(lambda: len(Seen.starts), lambda count: count == 6)
     first, last = Seen.starts[0][0], Seen.starts[5][0]
-    rule = RateRule(5, 10.0, 5)
-    assert last - first >= 10.0 / 5 - lateness_s(rule)
+    assert last - first > 10.0 / 5 / 2
 
 
 async def test_each_task_counts_for_its_items(natsume_worker, natsume_client):
@@ -62,7 +57,7 @@ async def test_each_task_counts_for_its_items(natsume_worker, natsume_client):
     assert [items for _, _, items in Seen.starts] == [10] * 8
     assert most_items(1.0) <= Steady.limit + 10
     times = sorted(at for at, _, _ in Seen.starts)
-    assert times[7] - times[0] >= 7 * 10 * 1.05 / 40 - usable_s(STEADY)
+    assert times[7] - times[0] > 5 * 10 / 40  # and not 7 / 40, as if each counted for one
 
 
 async def test_a_refused_lock_burns_no_quota(natsume_worker, natsume_client, natsume_broker):

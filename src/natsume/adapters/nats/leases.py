@@ -92,7 +92,7 @@ class KvLeases:
                     await self._delete(entry.revision)
             if choice.request is None or await self._ask_for(want, choice.request, asker):
                 break
-        return await self._blocked(want, behind)
+        return await self._blocked(want, behind, asker, waited=waited)
 
     async def renew(self, lease: Lease) -> bool:
         """Lengthen a lease in place; False if it is lost."""
@@ -203,8 +203,11 @@ class KvLeases:
         asked = replace(holding, holder="", name=want.name, hold=Hold.REQUESTED)
         return await self._write(want.key, place, asked, times.REQUEST_S) is not None
 
-    async def _blocked(self, want: Want, behind: Entry | None) -> Blocked:
-        first = not await self._line.waits(want.key)
+    async def _blocked(self, want: Want, behind: Entry | None, asker: Holding, *, waited: bool) -> Blocked:
+        if waited:  # whoever came before it may have returned and parked again
+            first = all(one.waiter.since >= asker.since for one in await self._line.first(want.key, 1))
+        else:
+            first = not await self._line.waits(want.key)
         if behind is None:
             return Blocked(want, ends_at=self._now(), first=first)
         own = behind.holding
