@@ -58,6 +58,7 @@ ROWS: dict[str, list[Row]] = {
         ("a limiter that is free adds p50, ms", lambda m: m["adds_p50_ms"], "<= 1"),
         ("tasks under it, of those under none", lambda m: m["limited"] / m["plain"], ">= 0.3"),
     ],
+    "changed_limit": [("a changed limit holds in two workers, slowest of 100, ms", lambda m: m["max_ms"], "<= 1000")],
     "parked": [
         ("10,000 parked on one mutex, MB", lambda m: m["mb"], "<= 60"),
         ("start beside them p50, of alone", lambda m: m["beside_p50_ms"] / m["alone_p50_ms"], "<= 1.3"),

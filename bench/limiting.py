@@ -5,19 +5,25 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from itertools import pairwise
 
-from bench.actors import REGISTRY, Free, Limited, Probe, Seen
+from bench.actors import REGISTRY, Free, Hundred, Limited, Probe, Seen
 from bench.locking import delivered, idle, worker
 from bench.measures import percentile
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.client import Client
 from natsume.compose.worker import working
 from natsume.connecting import connect, connected
+from natsume.core.limit_rules import with_set
+from natsume.lock_registry import LockedObjectType
+from natsume.model.config import LimitConfig, LimitSet
+from natsume.model.limit_rule import RateRule
 from natsume.settings import Settings
 
 WAITING = 1_000
 FREE = 5_000
+CHANGES = 100
 
 
 async def one_rate(server: EmbeddedServer) -> dict[str, float]:
@@ -55,6 +61,27 @@ async def free_rate(server: EmbeddedServer) -> dict[str, float]:
         limited = await _rate(client, Free)
     adds_ms = percentile(limited_s, 50) - percentile(plain_s, 50)
     return {"adds_p50_ms": adds_ms, "plain": plain, "limited": limited}
+
+
+async def changed_limit(server: EmbeddedServer) -> dict[str, float]:
+    """From the wish to change a limit until it holds in each of two workers."""
+    settings = Settings.read({}).at(server.url)
+    lock, actor = Hundred(LockedObjectType.JOB, "the one"), REGISTRY.of(Limited)
+    took: list[float] = []
+    async with (
+        connected(settings) as broker,
+        working(settings, REGISTRY) as one,
+        working(settings, REGISTRY) as other,
+    ):
+        for limit in range(200, 200 + CHANGES):
+            change = LimitSet(lock.lock_key, LimitConfig(limit), "bench", "measured", broker.now())
+            began = time.perf_counter()
+            await broker.limits.change(partial(with_set, one=change))
+            for worker in (one, other):
+                while not isinstance(rule := worker._ports.rule(lock, actor, None), RateRule) or rule.limit != limit:
+                    await asyncio.sleep(0.0005)
+            took.append(time.perf_counter() - began)
+    return {"p50_ms": percentile(took, 50), "max_ms": max(took) * 1e3}
 
 
 async def _rate(client: Client, make: Callable[[float], Probe]) -> float:
