@@ -33,6 +33,7 @@ _LOOK_FIRST_S: Final = 0.05
 _LOOK_LAST_S: Final = 2.0
 _FORGET_S: Final = 1.0
 _NEW: Final = ""
+_UNREADABLE: Final = (LookupError, ValueError, msgspec.MsgspecError)
 
 Row = Any
 
@@ -89,12 +90,12 @@ class Relay:
     async def _relay(self, rows: Sequence[Row], broker: str) -> int:
         try:
             await self._sending.send([_parcel(row) for row in rows])
-        except BrokerError as error:
-            if not error.is_transient and len(rows) > 1:
-                return sum([await self._relay([row], broker) for row in rows])
-            if error.is_transient:
+        except (BrokerError, *_UNREADABLE) as error:
+            if isinstance(error, BrokerError) and error.is_transient:
                 await self._release(rows)
                 raise
+            if len(rows) > 1:
+                return sum([await self._relay([row], broker) for row in rows])
             _log.error("row %d of the outbox is not published: %s", rows[0].number, error)
             return 0
         # All that they wrote lies before this; if the broker is another by now, they are sent again.

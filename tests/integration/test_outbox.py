@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 import pytest
-from sqlalchemy import create_engine, func, select
+from sqlalchemy import create_engine, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -162,6 +162,20 @@ async def test_any_kind_of_session_will_do(natsume_client, natsume_worker, engin
     assert [await natsume_client.result(token) for token in tokens] == [1, 2, 3]
     with pytest.raises(UsageError, match="pass a session or a connection"):
         await natsume_client.submit(Ship(1), session=object())
+
+
+async def test_a_row_that_nobody_can_read_is_told_and_holds_up_no_other(
+    natsume_client, natsume_worker, engine, session, relay, caplog
+):
+    async with session.begin():
+        spoilt = await natsume_client.submit(Ship(1), session=session)
+        token = await natsume_client.submit(Ship(2), session=session)
+    async with engine.begin() as connection:
+        await connection.execute(update(table).where(table.c.id == spoilt).values(subject="odd"))
+    assert await relay.once() == 1
+    assert await natsume_client.result(token) == 2
+    assert "row 1 of the outbox is not published: " in caplog.text
+    assert await rows(engine) >= 1
 
 
 async def test_a_row_whose_relay_died_is_sent_by_another_and_runs_once(
