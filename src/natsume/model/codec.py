@@ -5,6 +5,7 @@ is optional: `nats pub` of a body alone is a valid submission. Names are compare
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -49,6 +50,10 @@ _TIME_END: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 _IDS: Final = {"parent", "root", "join", "after", "claim", "replay_of"}
 _labels = msgspec.json.Decoder(dict[str, str])
 _grants = msgspec.json.Decoder(dict[str, float])
+
+
+Reader = Callable[[dict[str, object], bytes, bytes], None]
+"""Takes what is known of a task and adds what a header of this name and value says; ValueError if it says nothing."""
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -144,14 +149,18 @@ def header(headers: bytes, name: bytes) -> str:
 def _read(headers: bytes, known: dict[str, object], seen: set[bytes]) -> None:
     for line in headers[10:-4][: limits.HEADERS_MAX].split(b"\r\n"):
         spelled, _, value = line.partition(b":")
-        name = _SPELLED.get(spelled) or spelled.strip().lower()
-        read = _READERS.get(name)
+        name, read = _SPELLED.get(spelled) or _named(spelled)
         if read is not None:
             read(known, name, value.strip())
         elif name in _PRESENT:
             seen.add(name)
     if len(headers) > limits.HEADERS_MAX:
         raise ValueError(f"the headers are {len(headers)} bytes; at most {limits.HEADERS_MAX} are read")
+
+
+def _named(spelled: bytes) -> tuple[bytes, Reader | None]:
+    name = spelled.strip().lower()
+    return name, _READERS.get(name)
 
 
 def _read_id(known: dict[str, object], _name: bytes, value: bytes) -> None:
@@ -225,7 +234,7 @@ def _read_tracked(known: dict[str, object], _name: bytes, value: bytes) -> None:
     known["tracked"] = value == b"1"
 
 
-_READERS = {
+_READERS: Final[dict[bytes, Reader]] = {
     b"ce-id": _read_id,
     b"natsume-schema": _read_schema,
     b"natsume-tracked": _read_tracked,
@@ -236,7 +245,9 @@ _READERS = {
     **dict.fromkeys(_TEXTS, _read_text),
 }
 _PRESENT: Final = frozenset({b"natsume-resent", b"nats-scheduler"})
-_SPELLED: Final = {spelled: name for name in (*_READERS, *_PRESENT, b"nats-msg-id") for spelled in (name, name.title())}
+_SPELLED: Final = {
+    spelled: _named(name) for name in (*_READERS, *_PRESENT, b"nats-msg-id") for spelled in (name, name.title())
+}
 """The names as clients write them, which spares most lines a look at each letter."""
 
 

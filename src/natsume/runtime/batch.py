@@ -82,11 +82,11 @@ class Batch:
             for run in self._runs:
                 if self._pace.step():
                     await asyncio.sleep(0)
-                event = await self._performer.opened(run)
-                if event is None:
-                    self._leave(run)
-                else:
+                event = self._performer.opened(run)
+                if run.delivery.task.schedule is None or await self._performer.ticking.follow(run):
                     opened.append((run, _step(run, event)))
+                else:
+                    self._leave(run)
         return await self._resume(opened)
 
     async def _resume(self, items: Iterable[tuple[Run, Effects]]) -> Due:
@@ -174,7 +174,9 @@ class Batch:
     async def _startable(self, runs: Sequence[Run]) -> list[Run]:
         found, hindered = [], []
         for run in runs:
-            hindrance = await self._performer.hindrance(run)
+            if run.delivery.task.schedule is not None:
+                await self._performer.ticking.starts(run.delivery.task)
+            hindrance = self._performer.hindrance(run)
             if hindrance is None:
                 found.append(run)
             else:

@@ -138,8 +138,9 @@ class Intake:
         """A slot is free that a delivery or a batch had."""
         self.running -= 1
         self._ended += 1
-        self._solitude.ended(occupant)
-        self._solitude.grant(self.running)
+        if self._solitude.reigns:
+            self._solitude.ended(occupant)
+            self._solitude.grant(self.running)
         self.room()
 
     async def isolate(self, occupant: object) -> None:

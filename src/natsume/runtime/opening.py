@@ -76,7 +76,9 @@ class Opening:
         else:
             actor = run.actor = self._overrides(actor, delivery.task.tenant)
             run.rules = self._rules_of(actor)
-            fault = fault or _read_arguments(run, actor) or self._read_locks(run, actor)
+            fault = fault or _read_arguments(run, actor)
+            if actor.needs_locks and fault is None:
+                fault = self._read_locks(run, actor)
         stale = self._stale(self._settings.ack_wait_s / 2)
         delivery.doubted = delivery.doubted or stale or is_doubtful(delivery, self._boots.boot)
         not_before = tick.starts_at(delivery.task, run.rules.ticks) if delivery.task.schedule else 0.0
@@ -86,8 +88,6 @@ class Opening:
         return ev.Opened(self._now(), run.nonce, suspect, bool(run.wants), fault, not_before, struck, flag=run.flag)
 
     def _read_locks(self, run: Run, actor: Actor) -> Fault | None:
-        if not actor.needs_locks:
-            return None
         tenant = run.delivery.task.tenant
         try:
             run.wants, run.shares = wanted(run.task.execution_locks, lambda one: self._rule(one, actor, tenant))

@@ -39,7 +39,8 @@ _PAUSE_LAST_S: Final = 2.0
 _ABANDON_S: Final = 1.0
 _LAST_STEPS: Final = (do.Acknowledge, do.GiveBack, do.ReleaseLocks, do.Unmark)
 
-Carry = Callable[[Run, Any], Awaitable[ev.Event | None]]
+Carry = Callable[[Run, Any], Awaitable[ev.Event | None] | None]
+"""Carries out an effect: at once, or as what is to be awaited, and then gives the event that it reports, if any."""
 
 
 class Performer:
@@ -59,7 +60,7 @@ class Performer:
         """`count` is told what came of each try."""
         self._ports = ports
         self._registry = registry
-        self._opening = Opening(
+        self.opened = Opening(
             registry,
             settings,
             ports.now,
@@ -69,7 +70,7 @@ class Performer:
             flagging.of,
             ports.rule,
             ports.struck,
-        )
+        ).opened
         self._intake = intake
         self._lookups = Lookups(ports.records)
         self._execution = execution
@@ -77,7 +78,7 @@ class Performer:
         self.reach = Reaching(ports, registry, watch).reach
         self._locks = Taking(ports, watch)
         self._limiting = Limiting(ports.limiters, ports.now, lambda: intake.set_aside < limits.HELD_MAX)
-        self._ticking = Ticking(ports.ticks, ports.now)
+        self.ticking = Ticking(ports.ticks, ports.now)
         self._notes: set[asyncio.Task[None]] = set()
         self._carry: dict[type, Carry] = {
             do.TakeLocks: self._locks.take,
@@ -94,23 +95,16 @@ class Performer:
             do.Arm: self._arm,
             do.Park: self._park,
             do.Forward: self._forward,
-            do.ReleaseLocks: self._locks.release,
+            do.ReleaseLocks: self._release,
             do.Acknowledge: self._acknowledge,
             do.GiveBack: self._give_back,
         }
 
     async def perform(self, run: Run) -> None:
         """Drive a delivery to its end."""
-        opened = await self.opened(run)
-        if opened is not None:
+        opened = self.opened(run)
+        if run.delivery.task.schedule is None or await self.ticking.follow(run):
             await self._follow(run, opened)
-
-    async def opened(self, run: Run) -> ev.Event | None:
-        """The first event of a run; None of a tick that is followed no more."""
-        opened = self._opening.opened(run)
-        if run.delivery.task.schedule is None or await self._ticking.follow(run):
-            return opened
-        return None
 
     def _follow(self, run: Run, event: ev.Event) -> Awaitable[do.Effect | None]:
         """Step from event to event until none is left."""
@@ -130,7 +124,8 @@ class Performer:
             event: ev.Event | None = None
             try:
                 for effect in effects:
-                    event = await self._carry[type(effect)](run, effect)
+                    carried = self._carry[type(effect)](run, effect)
+                    event = await carried if carried is not None else None
             except BrokerError as error:
                 what = type(effect).__name__
                 if isinstance(effect, _LAST_STEPS):
@@ -161,7 +156,7 @@ class Performer:
                     await self._follow(run, ev.Interrupted(run.started_at, self._ports.now()))
                 else:
                     await self._locks.release(run, do.ReleaseLocks())
-                    await self._give_back(run, do.GiveBack())
+                    self._give_back(run, do.GiveBack())
         except (BrokerError, TimeoutError) as error:
             _log.info("task %s is left to the broker: %s", run.delivery.task.id, error)
 
@@ -171,7 +166,7 @@ class Performer:
         history = await self._lookups.look_up(task.id, task.attempt)
         if history.started is not None:
             run.grants = gcra.unused(run.grants, history.started.at)
-        ran = await self._ticking.ran(task) if task.schedule is not None else None
+        ran = await self.ticking.ran(task) if task.schedule is not None else None
         return ev.LookedUp(self._ports.now(), history, ran)
 
     async def _ask(self, _run: Run, effect: do.Ask) -> ev.Event:
@@ -193,11 +188,13 @@ class Performer:
     async def _reserve(self, run: Run, _: do.Reserve) -> ev.Event:
         return await self._limiting.reserve(run)
 
-    async def _set_aside(self, run: Run, effect: do.SetAside) -> None:
+    def _set_aside(self, run: Run, effect: do.SetAside) -> None:
         run.delivery.grants = effect.grants
 
     async def _execute(self, run: Run, _: do.Execute) -> ev.Event:
-        hindrance = await self.hindrance(run)
+        if run.delivery.task.schedule is not None:
+            await self.ticking.starts(run.delivery.task)
+        hindrance = self.hindrance(run)
         if hindrance is not None:
             return hindrance
         event = await self._execution(run, self.reach)
@@ -205,20 +202,17 @@ class Performer:
         run.check_leases(time.monotonic())
         return event
 
-    async def hindrance(self, run: Run) -> ev.Event | None:
+    def hindrance(self, run: Run) -> ev.Event | None:
         """What keeps a task from starting after all, at the last moment; None where nothing does."""
         run.check_leases(time.monotonic())
         if run.lost:
             run.lease_gone()
             return ev.Interrupted(self._ports.now(), self._ports.now())
-        task = run.delivery.task
-        if task.schedule is not None:
-            await self._ticking.starts(task)
         if run.flag is not None:
             return self._flagged(run, run.flag)
         if self._limiting.void(run):
             return ev.GrantVoid()
-        if task.tracked and not run.noted:
+        if run.delivery.task.tracked and not run.noted:
             self.note(run)
         return None
 
@@ -246,8 +240,11 @@ class Performer:
         await self._ports.outgoing.submit(effect.task, resent=True)
         return _WRITTEN
 
-    async def _acknowledge(self, run: Run, _: do.Acknowledge) -> None:
+    def _release(self, run: Run, effect: do.ReleaseLocks) -> Awaitable[None] | None:
+        return self._locks.release(run, effect) if run.leases else None
+
+    def _acknowledge(self, run: Run, _: do.Acknowledge) -> None:
         self._ports.deliveries.acknowledge(run.delivery)
 
-    async def _give_back(self, run: Run, _: do.GiveBack) -> None:
+    def _give_back(self, run: Run, _: do.GiveBack) -> None:
         self._ports.deliveries.give_back(run.delivery)

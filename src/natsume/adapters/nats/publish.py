@@ -109,7 +109,7 @@ def _resolve(answer: asyncio.Future[Outcome], outcome: Outcome) -> None:
 
 
 def _read(body: bytes, headers: bytes | None) -> Outcome:
-    if status(headers) == _NO_RESPONDERS:
+    if headers is not None and status(headers) == _NO_RESPONDERS:
         return BrokerError("no stream takes this subject; run `natsume topology apply`", _NO_RESPONDERS)
     try:
         ack = _puback.decode(body)
