@@ -19,7 +19,8 @@ from natsume import BaseTask, CallbackSpawner
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.compose.worker import working
-from natsume.connecting import connect, connected
+from natsume.connected import connected
+from natsume.connecting import connect
 from natsume.model.subject import EVENTS, LANES, event_consumer
 from natsume.model.task import Task
 from natsume.settings import Settings

@@ -18,7 +18,8 @@ from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.adapters.sql import migrating
 from natsume.adapters.sql.engine import engine_of
 from natsume.compose.worker import working
-from natsume.connecting import connect, connected
+from natsume.connected import connected
+from natsume.connecting import connect
 from natsume.model.record import Done
 from natsume.model.task import State
 from natsume.settings import Settings

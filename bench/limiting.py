@@ -14,7 +14,8 @@ from bench.measures import percentile
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.client import Client
 from natsume.compose.worker import working
-from natsume.connecting import connect, connected
+from natsume.connected import connected
+from natsume.connecting import connect
 from natsume.core.limit_rules import with_set
 from natsume.lock_registry import LockedObjectType
 from natsume.model.config import LimitConfig, LimitSet

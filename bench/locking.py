@@ -17,7 +17,8 @@ from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.client import Client
 from natsume.compose.worker import working
-from natsume.connecting import connect, connected
+from natsume.connected import connected
+from natsume.connecting import connect
 from natsume.model.lock import Holding
 from natsume.settings import Settings
 

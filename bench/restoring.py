@@ -16,7 +16,8 @@ from natsume.adapters.sql.engine import engine_of
 from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.schema import tasks
 from natsume.compose.worker import working
-from natsume.connecting import connect, connected
+from natsume.connected import connected
+from natsume.connecting import connect
 from natsume.core.projection import project
 from natsume.model.subject import submitted
 from natsume.restoring.restoration import restorer_of

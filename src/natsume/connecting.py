@@ -1,7 +1,6 @@
-"""Connects services and processes to a broker whose topology is there."""
+"""Connects services to a broker whose topology is there."""
 
-from collections.abc import AsyncIterator, Generator
-from contextlib import asynccontextmanager
+from collections.abc import Generator
 from types import TracebackType
 from typing import Any
 
@@ -18,18 +17,6 @@ from natsume.service.cancelling import Cancelling
 from natsume.service.sending import Sending
 from natsume.service.unique import Uniqueness
 from natsume.settings import Settings
-
-
-@asynccontextmanager
-async def connected(settings: Settings, *, name: str = "natsume") -> AsyncIterator[Broker]:
-    """A broker whose topology is there; raises BrokerError with one clear sentence."""
-    broker = await Broker.connect(settings, name=name)
-    try:
-        await ensure(broker.request)
-        await broker.refresh()
-        yield broker
-    finally:
-        await broker.close()
 
 
 class connect:  # noqa: N801 - read as a verb: `async with natsume.connect(url) as client:`

@@ -10,7 +10,8 @@ from natsume import BaseTask, CallbackSpawner, JoinResults, Unique
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.events import ActorEvents
 from natsume.compose.conductor import conducting
-from natsume.connecting import claiming_of, connected
+from natsume.connected import connected
+from natsume.connecting import claiming_of
 from natsume.core.claim import place_of
 from natsume.core.dispatch import task_id
 from natsume.core.join import JoinState

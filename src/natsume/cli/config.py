@@ -81,7 +81,7 @@ def _checked(settings: Settings, file: Path, any_actor: bool) -> TasksConfig:
 
 async def _apply(settings: Settings, config: TasksConfig) -> bool:
     """Whether anything changed; UsageError if another applied a file at the same time."""
-    from natsume.connecting import connected  # noqa: PLC0415 - a wrong file is told without it
+    from natsume.connected import connected  # noqa: PLC0415 - a wrong file is told without it
 
     async with connected(settings, name="natsume config") as broker:
         found, revision = await broker.config.read()
@@ -95,7 +95,7 @@ async def _apply(settings: Settings, config: TasksConfig) -> bool:
 
 
 async def _read(settings: Settings) -> Applied | Unreadable | None:
-    from natsume.connecting import connected  # noqa: PLC0415 - `--help` need not load the broker
+    from natsume.connected import connected  # noqa: PLC0415 - `--help` need not load the broker
 
     async with connected(settings, name="natsume config") as broker:
         applied, _ = await broker.config.read()

@@ -120,7 +120,7 @@ def _rule(
 async def _set(
     settings: Settings, name: str, actor: str | None, vo: str | None, rule: LimitConfig, why: str
 ) -> LimitsSet:
-    from natsume.connecting import connected  # noqa: PLC0415 - a wrong limit is told without it
+    from natsume.connected import connected  # noqa: PLC0415 - a wrong limit is told without it
 
     async with connected(settings, name="natsume limits") as broker:
         one = LimitSet(name, rule, who(), why, broker.now(), actor, vo)
@@ -128,7 +128,7 @@ async def _set(
 
 
 async def _unset(settings: Settings, name: str, actor: str | None, vo: str | None) -> None:
-    from natsume.connecting import connected  # noqa: PLC0415 - `--help` need not load the broker
+    from natsume.connected import connected  # noqa: PLC0415 - `--help` need not load the broker
 
     async with connected(settings, name="natsume limits") as broker:
         await broker.limits.change(lambda standing: without(standing, (name, actor, vo), broker.now()))

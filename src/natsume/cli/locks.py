@@ -87,7 +87,7 @@ async def _show(settings: Settings, key: str) -> dict[str, Any]:
 async def _release(
     settings: Settings, key: str, slot: str | None, holder: str | None, why: str
 ) -> tuple[Released, Standing]:
-    from natsume.connecting import connected  # noqa: PLC0415 - `--help` need not load the broker
+    from natsume.connected import connected  # noqa: PLC0415 - `--help` need not load the broker
 
     async with connected(settings, name="natsume locks") as broker:
         lock = await broker.locks.one(key)

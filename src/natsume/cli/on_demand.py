@@ -78,7 +78,7 @@ class OnDemand:
     async def connected(self) -> "Broker":
         """The connection, opened now if it is not."""
         if self._broker is None:
-            from natsume.connecting import connected  # noqa: PLC0415 - a task without locks needs no broker
+            from natsume.connected import connected  # noqa: PLC0415 - a task without locks needs no broker
 
             name = f"{_NAME} {self._settings.worker}"
             self._broker = await self._stack.enter_async_context(connected(self._settings, name=name))

@@ -46,7 +46,7 @@ async def _restore(settings: Settings, recreate: bool, wait_s: float, replicas: 
     from natsume.adapters.sql.migrating import require  # noqa: PLC0415 - `--help` need not load any of these
     from natsume.adapters.sql.remains import SqlEpochs  # noqa: PLC0415
     from natsume.compose.conductor import database  # noqa: PLC0415
-    from natsume.connecting import connected  # noqa: PLC0415
+    from natsume.connected import connected  # noqa: PLC0415
     from natsume.restoring.recreation import Recreation  # noqa: PLC0415
     from natsume.restoring.restoration import restorer_of  # noqa: PLC0415
 

@@ -117,7 +117,7 @@ async def _timetable(settings: Settings) -> AsyncIterator["Timetable"]:
     from natsume.actors.registry import Registry  # noqa: PLC0415
     from natsume.cli.ticking import Timetable  # noqa: PLC0415 - `--help` need not load the broker
     from natsume.compose.conductor import reconciler_of  # noqa: PLC0415
-    from natsume.connecting import connected  # noqa: PLC0415
+    from natsume.connected import connected  # noqa: PLC0415
 
     async with connected(settings, name="natsume schedules") as broker:
         registry = Registry.load(settings.prefixes)

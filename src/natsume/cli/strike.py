@@ -29,7 +29,7 @@ def strike(
 
 
 async def _strike(settings: Settings, actor: str, arguments: dict[str, str], why: str) -> Strike:
-    from natsume.connecting import connected  # noqa: PLC0415 - a wrong strike is told without it
+    from natsume.connected import connected  # noqa: PLC0415 - a wrong strike is told without it
 
     async with connected(settings, name="natsume strike") as broker:
         struck = Strike(actor, who(), why, broker.now(), arguments)

@@ -28,7 +28,7 @@ def unstrike(context: typer.Context, actor: StruckActor, arg: Argument = None) -
 
 
 async def _unstrike(settings: Settings, asked: Strike) -> tuple[str, int]:
-    from natsume.connecting import connected  # noqa: PLC0415 - `--help` need not load the broker
+    from natsume.connected import connected  # noqa: PLC0415 - `--help` need not load the broker
 
     async with connected(settings, name="natsume unstrike") as broker:
         standing, _ = await broker.strikes.read()

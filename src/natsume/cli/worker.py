@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -111,13 +112,10 @@ async def _work(
 ) -> None:
     from natsume.adapters.nats.ack_wait import agree  # noqa: PLC0415 - `--help` need not load the broker
     from natsume.compose.worker import working  # noqa: PLC0415
-    from natsume.connecting import connected  # noqa: PLC0415
 
     stop = stop_on_signals()
-    async with connected(settings, name=f"natsume worker {settings.worker}") as broker:
-        agreed = await agree(broker.request, size, settings.ack_wait_s if wanted else None)
-    settings = msgspec.structs.replace(settings, ack_wait_s=agreed)
-    async with working(settings, registry, size, concurrency):
+    agreeing = partial(agree, size=size, wanted_s=settings.ack_wait_s if wanted else None)
+    async with working(settings, registry, size, concurrency, agreeing):
         actors = sum(actor.lane.size is size for actor in registry.actors)
         facts = {"size": size.value, "concurrency": concurrency, "actors": actors, "worker": settings.worker}
         _log.info("worker ready", extra=facts)

@@ -12,7 +12,8 @@ from natsume.adapters.nats.events import ActorEvents
 from natsume.adapters.nats.feed import RecordFeed
 from natsume.adapters.nats.records_feed import LedgerFeed
 from natsume.config.agenda import agenda
-from natsume.connecting import cancelling_of, claiming_of, connected, outlet_of
+from natsume.connected import connected
+from natsume.connecting import cancelling_of, claiming_of, outlet_of
 from natsume.model.config import Applied, Unreadable
 from natsume.model.task import State
 from natsume.runtime.canceller import Canceller

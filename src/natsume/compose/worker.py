@@ -2,15 +2,17 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from natsume.actors.registry import Registry
 from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.lifeline import NatsLifeline
+from natsume.adapters.nats.request import Request
 from natsume.adapters.nats.services import WireServices
-from natsume.connecting import connected
+from natsume.connected import connected
 from natsume.enums import Size
 from natsume.runtime.keepalive import Keepalive, Lifeline
 from natsume.runtime.limit_rules import LimitRules, both
@@ -21,19 +23,25 @@ from natsume.runtime.worker import Worker
 from natsume.runtime.worker_ports import Ports
 from natsume.settings import Settings
 
-if TYPE_CHECKING:  # workers and `--help` do without SQLAlchemy
-    pass
-
 
 @asynccontextmanager
 async def working(
-    settings: Settings, registry: Registry, size: Size = Size.SMALL, concurrency: int = 100
+    settings: Settings,
+    registry: Registry,
+    size: Size = Size.SMALL,
+    concurrency: int = 100,
+    agree: Callable[[Request], Awaitable[float]] | None = None,
 ) -> AsyncIterator[Worker]:
-    """A worker that runs until the block ends, and then stops within the grace period."""
+    """A worker that runs until the block ends, and then stops within the grace period.
+
+    `agree` finds the `ack_wait_s` that the broker keeps to, where the settings' may be another.
+    """
     async with (
         executing(settings, registry, size, concurrency) as execution,
         connected(settings, name=f"natsume worker {settings.worker}") as broker,
     ):
+        if agree is not None:
+            settings = replace(settings, ack_wait_s=await agree(broker.request))
         broker.follow_epoch()
         overrides = Overrides()
         rules, strikes = LimitRules(), Standing()

@@ -22,7 +22,8 @@ from natsume.adapters.nats import topology
 from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.embedded import EmbeddedServer
 from natsume.client import Client
-from natsume.connecting import client_of, connected
+from natsume.connected import connected
+from natsume.connecting import client_of
 from natsume.exceptions import Disconnected
 from natsume.model.record import Done
 from natsume.settings import Settings

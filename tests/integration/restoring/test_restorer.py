@@ -12,7 +12,8 @@ from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.remains import SqlEpochs
 from natsume.compose.conductor import conducting
 from natsume.compose.worker import working
-from natsume.connecting import connect, connected
+from natsume.connected import connected
+from natsume.connecting import connect
 from natsume.core.projection import project
 from natsume.exceptions import StartupFailed
 from natsume.model import limits, times
