@@ -123,8 +123,9 @@ class Batch:
         """Those that are about to start, once locks are taken and starts are marked; who must be alone stands apart."""
         while True:
             kinds = {type(effect) for _, effect in due}
-            self._apart += [run for run, effect in due if type(effect) is do.Isolate]
-            due = [(run, effect) for run, effect in due if type(effect) is not do.Isolate]
+            if do.Isolate in kinds:
+                self._apart += [run for run, effect in due if type(effect) is do.Isolate]
+                due = [(run, effect) for run, effect in due if type(effect) is not do.Isolate]
             if do.TakeLocks in kinds:
                 rest = [(run, effect) for run, effect in due if type(effect) is not do.TakeLocks]
                 locking = [run for run, effect in due if type(effect) is do.TakeLocks]

@@ -69,8 +69,12 @@ class Pulls:
                 self._subjects[subject] = known
         lane, actor, text = known
         delivered, sequence, stamp = ack_numbers(reply)
-        envelope = codec.decode(lane, actor, f"at-{self._created}-{sequence}-{stamp}", headers, body)
-        task = identified(envelope.task, headers) if envelope.fired and headers else envelope.task
+        envelope = codec.decode(lane, actor, "", headers, body)
+        task = envelope.task
+        if not task.id:
+            task = replace(task, id=f"at-{self._created}-{sequence}-{stamp}")
+        if envelope.fired and headers:
+            task = identified(task, headers)
         if task.submitted_at is None:  # nobody said so: a child, a callback, a message of `nats pub`
             task = replace(task, submitted_at=stamp / 1e9)
         delivery = Delivery(
