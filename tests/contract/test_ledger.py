@@ -130,6 +130,19 @@ async def test_a_broker_that_was_lost_before_anybody_looked_at_it_was_the_first(
     assert [[one.row.id for one in page] async for page in SqlRemains(engine).unfinished(2)] == [["a"]]
 
 
+async def test_an_end_is_rebuilt_with_its_own_traceback_and_not_that_of_an_earlier_attempt(ledger, engine):
+    late, broken = Letter(Reason.EXPIRED, "s", b"{}"), Letter(Reason.EXHAUSTED, "s", b"{}")
+    told = {"state": State.FAILED, "attempt": 2, "finished_at": 95.0}
+    expired = done("t", **told, started_at=95.0, failure=Failure("Expired", "too late"), letter=late)
+    ran = done("u", **told, started_at=94.0, failure=Failure("E", "no", "its own"), letter=broken)
+    await ledger.project(project([submitted(), failed(), expired, ran]), "b", 1)
+    found = [one async for page in SqlRemains(engine).ended(2, 1e9) for one in page]
+    assert {one.row.id: (one.row.error, one.row.attempts, one.traceback) for one in found} == {
+        "t": ("Expired", 1, ""),
+        "u": ("E", 2, "its own"),
+    }
+
+
 async def test_of_two_brokers_that_are_met_at_once_one_is_the_first(ledger, engine):
     both = (ledger.project(project([submitted(name)]), name, 1) for name in ("one", "two"))
     told = await asyncio.gather(*both, return_exceptions=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -51,9 +51,9 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
     ):
         feed, records = RecordFeed(broker.wire), LedgerFeed(broker.wire)
         events = ActorEvents(broker.wire, broker.publisher, broker.request)
-        bring_back = await _bringing_back(broker, engine, settings, registry)
+        remember, prepared = _remembering(broker, engine, settings, records)
+        bring_back = await _bringing_back(broker, engine, settings, registry, prepared)
         follow = _following(broker, engine, settings, registry, feed, events)
-        remember = _remembering(broker, engine, settings, records)
         duties = [asyncio.create_task(_keep(duty)) for duty in (*bring_back, *follow, *remember)]
         try:
             yield
@@ -61,13 +61,11 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
             feed.close()
             events.close()
             records.close()
-            for duty in duties:
-                duty.cancel()
-            await asyncio.gather(*duties, return_exceptions=True)
+            await _end(duties)
 
 
 async def _bringing_back(
-    broker: Broker, engine: "AsyncEngine", settings: Settings, registry: Registry
+    broker: Broker, engine: "AsyncEngine", settings: Settings, registry: Registry, prepared: asyncio.Event
 ) -> tuple[Duty, ...]:
     """What a broker lacks that was lost or is behind: tasks, schedules."""
     from natsume.restoring.restoration import finisher_of, resender_of, restorer_of  # noqa: PLC0415 - they need SQLAlchemy
@@ -83,12 +81,9 @@ async def _bringing_back(
             reconciler.configure(applied)
         restorer.changed()
 
-    async def reconcile() -> None:
-        await restorer.known.wait()
-        await reconciler.run()
-
     await broker.config.watch(configure)
-    return restorer.run, resender.run, finisher.run, reconcile
+    reconcile = _after(restorer.known, reconciler.run)
+    return restorer.run, _after(prepared, resender.run), _after(prepared, finisher.run), reconcile
 
 
 def _following(
@@ -127,15 +122,17 @@ def _following(
     return reactor.run, dispatcher.run, canceller.run, waker.run
 
 
-def _remembering(broker: Broker, engine: "AsyncEngine", settings: Settings, records: LedgerFeed) -> tuple[Duty, ...]:
-    """What the ledger takes over, and what then need not be kept."""
+def _remembering(
+    broker: Broker, engine: "AsyncEngine", settings: Settings, records: LedgerFeed
+) -> tuple[tuple[Duty, ...], asyncio.Event]:
+    """What the ledger takes over, and what then need not be kept; and that it has its schema."""
     from natsume.adapters.sql.ledger import SqlLedger  # noqa: PLC0415 - workers and `--help` do without SQLAlchemy
 
     ledger = SqlLedger(engine)
     projector = Projector(records, ledger, lambda: broker.records_created)
     pruner = Pruner(ledger, broker.old_records, broker.now, _kept(settings))
     sweeper = Sweeper(broker.old_chunks, broker.inquiries, broker.now)
-    return projector.run, pruner.run, sweeper.run
+    return (projector.run, _after(projector.prepared, pruner.run), sweeper.run), projector.prepared
 
 
 def _kept(settings: Settings) -> dict[State, float]:
@@ -168,6 +165,29 @@ def reconciler_of(broker: Broker, settings: Settings, registry: Registry) -> Rec
         broker.now,
         generation,
     )
+
+
+async def _end(duties: Iterable["asyncio.Task[None]"]) -> None:
+    """Cancel them until they have ended.
+
+    Once may be too little: in Python 3.11 `asyncio.wait_for`, by which drivers connect, loses a cancellation that
+    comes together with its answer.
+    """
+    left = set(duties)
+    while left:
+        for duty in left:
+            duty.cancel()
+        _, left = await asyncio.wait(left, timeout=_DUTY_PAUSE_S)
+
+
+def _after(fact: asyncio.Event, duty: Duty) -> Duty:
+    """A duty that begins once something is so."""
+
+    async def run() -> None:
+        await fact.wait()
+        await duty()
+
+    return run
 
 
 async def _keep(duty: Duty) -> None:

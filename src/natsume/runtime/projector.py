@@ -28,10 +28,13 @@ class Projector:
         self._feed = feed
         self._ledger = ledger
         self._broker = broker
+        self.prepared = asyncio.Event()
+        """Set once the ledger has its schema."""
 
     async def run(self) -> None:
         """Follow for ever."""
         await insist(self._ledger.prepare)
+        self.prepared.set()
         while True:
             await self._commit(await self._feed.batch(limits.LEDGER_BATCH))
 

@@ -21,9 +21,9 @@ from natsume.model.task import ENDED, Reason, State
 
 _UNFINISHED: Final = tuple(state for state in State if state not in ENDED)
 _COLUMNS: Final = (*(tasks.c[name] for name in Row.__struct_fields__), attempts.c.traceback)
-_FROM: Final = tasks.outerjoin(
-    attempts, and_(attempts.c.task_id == tasks.c.id, attempts.c.attempt == tasks.c.attempts, tasks.c.error.is_not(None))
-)
+# A failure with a successor is not the one that the task ended of: it may have expired while it waited for that.
+_LAST: Final = and_(attempts.c.attempt == tasks.c.attempts, attempts.c.next_at.is_(None), tasks.c.error.is_not(None))
+_FROM: Final = tasks.outerjoin(attempts, and_(attempts.c.task_id == tasks.c.id, _LAST))
 _JOINS_PAGE: Final = 50
 
 
