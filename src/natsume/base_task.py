@@ -70,8 +70,13 @@ class BaseTask:
         Inside `execute` it becomes visible with the parent's commit, or at once with `now=True`. In a service it may
         take a `session` of SQLAlchemy, and is then submitted once that one's transaction has committed.
         """
-        if at_time is not None and at_time.utcoffset() is None:
-            raise UsageError(f"{type(self).__name__}.schedule: at_time {at_time} has no time zone; add tzinfo=UTC")
+        if at_time is not None:
+            given: object = at_time
+            if not isinstance(given, datetime) or given.utcoffset() is None:
+                raise UsageError(
+                    f"{type(self).__name__}.schedule: at_time is a datetime with a time zone, such as"
+                    f" datetime.now(UTC), not {given!r}"
+                )
         if session is None:
             return await current().schedule(self, at=at_time, labels=labels, now=now)
         return await current().schedule(self, at=at_time, labels=labels, now=now, session=session)

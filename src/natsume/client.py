@@ -22,7 +22,7 @@ from natsume.service.cancelling import Cancelling
 from natsume.service.grouping import Grouping
 from natsume.service.insist import insist
 from natsume.service.ledger import Ledger
-from natsume.service.outcomes import checked_token, result_of, told_of_duplicate
+from natsume.service.outcomes import check_on_duplicate, checked_token, result_of, told_of_duplicate
 from natsume.service.publishing import event_of
 from natsume.service.replaying import DeadLetters, user
 from natsume.service.sending import Sending
@@ -113,6 +113,7 @@ class Client:
         Where the task is `unique`, here or by its class, and another one holds its place, nothing is sent:
         the holder's token is returned, or DuplicateTask raised with it.
         """
+        check_on_duplicate(on_duplicate)
         actor = self.registry.of(task)
         now = self._now()
         message = message_of(actor, task, now, task_id=id, owner=owner, tenant=tenant, labels=labels)

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from natsume.core.said import fitted
+from natsume.exceptions import UsageError
 
 
 class Act(StrEnum):
@@ -52,9 +53,11 @@ _HEADER: Final = re.compile(r"^natsume-rights:[ \t]*([^\r\n]*)", re.IGNORECASE |
 
 
 def who_is(as_user: str | Who | None) -> Who:
-    """The one in whose name a call is made: without a name the operator."""
+    """The one in whose name a call is made: without a name the operator. Raises UsageError for what is neither."""
     if as_user is None:
         return OPERATOR
+    if not isinstance(as_user, str | Who):
+        raise UsageError(f"as_user={as_user!r} cannot be; give a user's name, or a Who")
     return Who(as_user) if isinstance(as_user, str) else as_user
 
 

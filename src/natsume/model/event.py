@@ -92,14 +92,14 @@ def _kept(text: str | None) -> str | None:
         return None
 
 
-def is_type(text: str) -> bool:
+def is_type(text: object) -> bool:
     """Whether an event may be of this type: tokens of letters, digits, `-` and `_`, with dots between."""
-    return len(text) <= limits.EVENT_TYPE_MAX and _TYPE.fullmatch(text) is not None
+    return isinstance(text, str) and len(text) <= limits.EVENT_TYPE_MAX and _TYPE.fullmatch(text) is not None
 
 
 def is_pattern(text: str) -> bool:
     """Whether this chooses events: a type whose tokens may be `*`, the last one `>`."""
-    return len(text) <= limits.EVENT_TYPE_MAX and _PATTERN.fullmatch(text) is not None
+    return isinstance(text, str) and len(text) <= limits.EVENT_TYPE_MAX and _PATTERN.fullmatch(text) is not None
 
 
 def covers(wide: str, narrow: str) -> bool:

@@ -12,8 +12,8 @@ def checked_labels(labels: Mapping[str, str] | None) -> dict[str, str] | None:
     """The labels as a task carries them, None where there are none; UsageError for what cannot be kept."""
     if not labels:
         return None
-    pairs = labels.items() if isinstance(labels, Mapping) else [(labels,)]
-    if len(labels) > limits.LABELS_MAX or any(not isinstance(part, str) for pair in pairs for part in pair):
+    strings = isinstance(labels, Mapping) and all(isinstance(part, str) for pair in labels.items() for part in pair)
+    if not strings or len(labels) > limits.LABELS_MAX:
         raise UsageError(f"labels are at most {limits.LABELS_MAX} pairs of strings")
     try:
         size = len(msgspec.json.encode(labels))

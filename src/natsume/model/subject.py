@@ -81,9 +81,9 @@ def decode(token: str) -> str:
     return text
 
 
-def is_id(text: str) -> bool:
+def is_id(text: object) -> bool:
     """Whether a task may have this id: letters, digits, `-`, `_` and `=`, as it stands in subjects."""
-    return _ID.fullmatch(text) is not None
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=1024)

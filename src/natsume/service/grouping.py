@@ -14,6 +14,7 @@ from natsume.model.subject import Lane
 from natsume.model.task import State, Task
 from natsume.ports import Chunks, Records
 from natsume.service.insist import insist
+from natsume.service.submission import check_whose
 
 _GROUP: Final = "natsume:Group"
 _GROUP_LANE: Final = Lane(Priority.NORMAL, Size.SMALL)
@@ -49,6 +50,7 @@ class Grouping:
         )
 
     async def _commit(self, take: Callable[[Children], Awaitable[str]], owner: str | None, tenant: str | None) -> str:
+        check_whose("the group", owner, tenant)
         now = self._now()
         parent = Task(os.urandom(16).hex(), _GROUP, _GROUP_LANE, b"{}", submitted_at=now, owner=owner, tenant=tenant)
         nonce = os.urandom(6).hex()

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from natsume.exceptions import DuplicateTask, TaskFailed, UnknownTask
+from natsume.exceptions import DuplicateTask, TaskFailed, UnknownTask, UsageError
 from natsume.model import limits
 from natsume.model.record import Done
 from natsume.model.subject import is_id
@@ -16,6 +16,12 @@ def checked_token(token: str) -> str:
     if not is_id(token) or len(token) > limits.ID_MAX:
         raise UnknownTask(f"{token!r} is no task's id")
     return token
+
+
+def check_on_duplicate(given: object) -> None:
+    """Raise UsageError for what nobody can do with a duplicate."""
+    if given not in ("return", "raise"):
+        raise UsageError(f'on_duplicate={given!r} cannot be; use "return" or "raise"')
 
 
 def told_of_duplicate(actor: str, holder: str, on_duplicate: str) -> str:

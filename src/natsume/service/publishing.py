@@ -35,7 +35,9 @@ def event_of(event_type: str, data: Any, event_id: str | None, source: str | Non
     return Envelope(event_type, event_id or os.urandom(16).hex(), body, now, source, resent=event_id is not None)
 
 
-def _check_text(value: str, what: str) -> None:
+def _check_text(value: object, what: str) -> None:
+    if not isinstance(value, str):
+        raise UsageError(f"{what} is {value!r}: give a text")
     try:
         clean(value, what)
     except ValueError as error:
