@@ -87,7 +87,7 @@ def draw(rng: Random) -> Scenario:
             keys=rng.choice(KEYS),
             drop_on_shutdown=rng.random() < 0.3,
             dlq_eligible=rng.random() < 0.5,
-            wait_limit_s=rng.choice((None, None, 2.0, 20.0)),
+            wait_limit_s=rng.choice((None, 1.0, 2.0, 20.0)),
             struck_until=rng.choice((0.0, 0.0, 0.0, 5.0, 50.0)),
         )
         actors[actor.name] = actor
