@@ -29,7 +29,7 @@ class Pulled:
     def outstanding(self, lane: Lane) -> int:
         return self.asked[lane]
 
-    def acknowledge(self, delivery: Delivery) -> None: ...
+    def acknowledge(self, *deliveries: Delivery) -> None: ...
 
     def give_back(self, delivery: Delivery) -> None:
         self.given_back.append(delivery.task.id)

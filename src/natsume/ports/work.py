@@ -24,8 +24,8 @@ class Deliveries(Protocol):
         """Deliveries of a lane that were asked for and have not come."""
         ...
 
-    def acknowledge(self, delivery: Delivery) -> None:
-        """Say that a delivery is dealt with."""
+    def acknowledge(self, *deliveries: Delivery) -> None:
+        """Say that deliveries are dealt with: of all of them, or of none."""
         ...
 
     def give_back(self, delivery: Delivery) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 from natsume.core import effects as do
@@ -14,7 +14,7 @@ from natsume.core.phases import Isolating
 from natsume.exceptions import BrokerError
 from natsume.runtime.batch_call import BatchCall
 from natsume.runtime.batch_locks import BatchLocks
-from natsume.runtime.execute import Ended
+from natsume.runtime.execute import Count, Ended
 from natsume.runtime.intake import Intake
 from natsume.runtime.pace import Pace
 from natsume.runtime.perform import Performer
@@ -44,11 +44,11 @@ class Batch:
         ports: Ports,
         intake: Intake,
         watch: Watch,
-        count: Callable[[Run, Ended], None],
+        count: Count,
         pace: Pace,
         runs: Sequence[Run],
     ) -> None:
-        """`count` is told what came of each try; `pace` is that of all batches of the worker."""
+        """`count` is told what came of all tries; `pace` is that of all batches of the worker."""
         self._pace = pace
         self._count = count
         self._performer = performer
@@ -78,15 +78,14 @@ class Batch:
 
     async def _open(self) -> Due:
         opened = []
-        async with self._pace:
-            for run in self._runs:
-                if self._pace.step():
-                    await asyncio.sleep(0)
-                event = self._performer.opened(run)
-                if run.delivery.task.schedule is None or await self._performer.ticking.follow(run):
-                    opened.append((run, _step(run, event)))
-                else:
-                    self._leave(run)
+        async with self._pace as steps:
+            async for some in steps(self._runs):
+                for run in some:
+                    event = self._performer.opened(run)
+                    if run.delivery.task.schedule is None or await self._performer.ticking.follow(run):
+                        opened.append((run, _step(run, event)))
+                    else:
+                        self._leave(run)
         return await self._resume(opened)
 
     async def _resume(self, items: Iterable[tuple[Run, Effects]]) -> Due:
@@ -189,19 +188,20 @@ class Batch:
     async def _end(self, runs: Sequence[Run], events: Sequence[Ended]) -> None:
         """Carry out what follows for each; the commits of all go together."""
         now = time.monotonic()
+        actor = runs[0].actor
+        assert actor is not None
+        self._count(actor, *events)
         commits: list[tuple[Run, do.Commit]] = []
         others: list[tuple[Run, Effects]] = []
-        async with self._pace:
-            for run, event in zip(runs, events, strict=True):
-                if self._pace.step():
-                    await asyncio.sleep(0)
-                run.check_leases(now)
-                self._count(run, event)
-                effects = _step(run, event)
-                if type(effects[0]) is do.Commit:
-                    commits.append((run, effects[0]))
-                else:
-                    others.append((run, effects))
+        async with self._pace as steps:
+            async for some in steps(list(zip(runs, events, strict=True))):
+                for run, event in some:
+                    run.check_leases(now)
+                    effects = _step(run, event)
+                    if type(effects[0]) is do.Commit:
+                        commits.append((run, effects[0]))
+                    else:
+                        others.append((run, effects))
         again = await self._commit(commits)
         await self._carry(others + again)
 
@@ -209,33 +209,40 @@ class Batch:
         """Write the done records, let go of those that stand; the rest, for which to decide again."""
         outcomes = await self._ports.commits.commit_all([commit.record for _, commit in commits])
         again: list[tuple[Run, Effects]] = []
-        async with self._pace:
-            for (run, _), outcome in zip(commits, outcomes, strict=True):
-                if self._pace.step():
-                    await asyncio.sleep(0)
-                if isinstance(outcome, BrokerError):
-                    _log.warning("Commit of task %s has no answer yet: %s", run.delivery.task.id, outcome)
-                    again.append((run, _step(run, _UNCERTAIN)))
-                else:
-                    self._committed(run, again, ours=outcome)
+        async with self._pace as steps:
+            async for some in steps([(run, outcome) for (run, _), outcome in zip(commits, outcomes, strict=True)]):
+                over: list[Run] = []
+                for run, outcome in some:
+                    effects = _stands(run, outcome)
+                    if isinstance(outcome, BrokerError) or run.leases:
+                        again.append((run, effects))
+                    else:
+                        over.append(run)
+                self._close(over)
         return again
 
-    def _committed(self, run: Run, again: list[tuple[Run, Effects]], *, ours: bool) -> None:
-        if not ours:
-            _log.info("task %s was committed by another run; this outcome is dropped", run.delivery.task.id)
-        effects = _step(run, _WRITTEN)
-        if run.leases:
-            again.append((run, effects))
-            return
+    def _close(self, runs: Sequence[Run]) -> None:
+        """Let go of those that hold nothing and whose records stand."""
         try:
-            self._ports.deliveries.acknowledge(run.delivery)
+            self._ports.deliveries.acknowledge(*[run.delivery for run in runs])
         except BrokerError as error:
-            _log.warning("Acknowledge failed, the broker brings task %s back: %s", run.delivery.task.id, error)
-        self._leave(run)
+            _log.warning("Acknowledge failed, the broker brings %d tasks back: %s", len(runs), error)
+        for run in runs:
+            self._leave(run)
 
     def _leave(self, run: Run) -> None:
         del self._watch.runs[run.nonce]
         self._intake.let_go(run.delivery)
+
+
+def _stands(run: Run, outcome: bool | BrokerError) -> Effects:
+    """What follows once it is known whose done record stands; or again the commit, if it is not."""
+    if isinstance(outcome, BrokerError):
+        _log.warning("Commit of task %s has no answer yet: %s", run.delivery.task.id, outcome)
+        return _step(run, _UNCERTAIN)
+    if not outcome:
+        _log.info("task %s was committed by another run; this outcome is dropped", run.delivery.task.id)
+    return _step(run, _WRITTEN)
 
 
 def _step(run: Run, event: ev.Event) -> Effects:

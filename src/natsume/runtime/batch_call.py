@@ -3,7 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from natsume.actors.registry import Actor
 from natsume.binding import current
@@ -46,7 +49,6 @@ class BatchCall:
         self._reach = reach
         self._now = now
         self._children: dict[str, Children] = {}
-        self._by_task = {id(run.task): run for run in runs}
         self._cause: str | None = None
         self._entered = False
 
@@ -79,11 +81,12 @@ class BatchCall:
                 if run.teller is not None:
                     run.teller.end()
         now, used = self._now(), self._share(meter.used)
+        plain = ev.Returned(at, now, b"null", used=used)
         if not failed:
-            return [self._returned(run, now, used) for run in self._runs]
+            return [self._returned(run, plain) for run in self._runs]
         errors = [failed.get(run.delivery.task.id) for run in self._runs]
         return [
-            self._returned(run, now, used) if error is None else came_of(run, self._actor, error, now, used)
+            self._returned(run, plain) if error is None else came_of(run, self._actor, error, now, used)
             for run, error in zip(self._runs, errors, strict=True)
         ]
 
@@ -101,6 +104,10 @@ class BatchCall:
             self._entered = True
             return await run_all(tasks, **kwargs)
 
+    @cached_property
+    def _by_task(self) -> dict[int, Run]:
+        return {id(run.task): run for run in self._runs}
+
     def _seat_of(self, task: object) -> Seat:
         run = self._by_task.get(id(task))
         if run is None:
@@ -110,23 +117,14 @@ class BatchCall:
             children = self._children[run.nonce] = children_of(run, self._reach)
         return Seat(task_info(run), children, self._reach.locker(run))
 
-    def _returned(self, run: Run, at: float, used: Used) -> ev.Returned:
-        children = self._children.get(run.nonce)
-        if children is None:
-            return ev.Returned(
-                run.started_at, at, b"null", progress=run.progress, flagged=run.flag is not None, used=used
-            )
-        return ev.Returned(
-            run.started_at,
-            at,
-            b"null",
-            children.collected,
-            children.groups,
-            children.chunks,
-            run.progress,
-            run.flag is not None,
-            used,
-        )
+    def _returned(self, run: Run, plain: ev.Returned) -> ev.Returned:
+        """What a member's success is: `plain`, unless it has children, told of its progress or was flagged."""
+        children = self._children.get(run.nonce) if self._children else None
+        if children is not None:
+            plain = replace(plain, children=children.collected, groups=children.groups, chunks=children.chunks)
+        if run.progress is None and run.flag is None:
+            return plain
+        return replace(plain, progress=run.progress, flagged=run.flag is not None)
 
     def _share(self, used: Used) -> Used:
         """What one member took, so that the sum over all is what the call took."""

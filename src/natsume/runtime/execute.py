@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -29,6 +29,13 @@ _NULL = b"null"
 
 
 Ended = ev.Returned | ev.Raised | ev.Snoozed | ev.Interrupted | ev.Honoured
+
+
+class Count(Protocol):
+    """Learns what came of tries."""
+
+    def __call__(self, actor: Actor, *tries: Ended) -> None:
+        """Take tries of one actor that ended."""
 
 
 async def execute(

@@ -15,7 +15,7 @@ from natsume.core.phases import Running
 from natsume.exceptions import BrokerError
 from natsume.model import limits
 from natsume.model.told import Flag
-from natsume.runtime.execute import Ended
+from natsume.runtime.execute import Count
 from natsume.runtime.flagging import Flagging
 from natsume.runtime.intake import Intake
 from natsume.runtime.limiting import Limiting
@@ -55,9 +55,9 @@ class Performer:
         watch: Watch,
         flagging: Flagging,
         execution: Execution,
-        count: Callable[[Run, Ended], None],
+        count: Count,
     ) -> None:
-        """`count` is told what came of each try."""
+        """`count` is told what came of each try of an actor."""
         self._ports = ports
         self._registry = registry
         self.opened = Opening(
@@ -198,7 +198,8 @@ class Performer:
         if hindrance is not None:
             return hindrance
         event = await self._execution(run, self.reach)
-        self._count(run, event)
+        assert run.actor is not None
+        self._count(run.actor, event)
         run.check_leases(time.monotonic())
         return event
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from natsume.actors.registry import Actor
 from natsume.control import Teller
@@ -14,10 +14,15 @@ from natsume.core.events import LeaseGone
 from natsume.exceptions import BrokerError
 from natsume.model.limit_rule import Share
 from natsume.model.lock import Want
+from natsume.model.subject import LANES
 from natsume.model.told import Flag, Progress
 from natsume.ports import Lease, Records
 
 _log = logging.getLogger(__name__)
+
+_BUFFERED: Final = phases.Buffered()
+_UNOPENED: Final = Rules("", LANES[0])
+"""Stands in until a delivery is opened and its actor is known."""
 
 
 class Ending(Teller, Protocol):
@@ -101,14 +106,14 @@ class Run:
     def __init__(self, delivery: Delivery, nonce: str) -> None:
         self.delivery = delivery
         self.nonce = nonce
-        self.phase: phases.Phase = phases.Buffered()
-        self.rules = Rules(delivery.task.actor, delivery.task.lane)
+        self.phase: phases.Phase = _BUFFERED
+        self.rules = _UNOPENED
         self.actor: Actor | None = None
         self.task: Any = None
         self.leases: list[Lease] = []
         self.shared: Sequence[Lease] = ()
-        self.wants: list[Want] = []
-        self.shares: list[Share] = []
+        self.wants: Sequence[Want] = ()
+        self.shares: Sequence[Share] = ()
         self.grants = delivery.grants or {}
         delivery.grants = None
         self.lost = False

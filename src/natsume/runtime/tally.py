@@ -47,16 +47,16 @@ class Tally:
         self._version = version("natsume")
         self._counts: defaultdict[str, _Count] = defaultdict(_Count)
 
-    def count(self, run: Run, ended: Ended) -> None:
-        """Count a try that ended; not one that was interrupted or snoozed."""
-        if run.actor is None or not isinstance(ended, _COUNTED):
-            return
-        count = self._counts[run.actor.name]
-        count.runs += 1
-        count.wall_s += max(0.0, ended.at - ended.started_at) if ended.used is None else ended.used.wall_s
-        if isinstance(ended, ev.Raised):
-            count.failures += 1
-            count.last_error = f"{ended.failure.type}: {ended.failure.message}"[:_ERROR_MAX]
+    def count(self, actor: Actor, *tries: Ended) -> None:
+        """Count tries of an actor that ended; not those that were interrupted or snoozed."""
+        count = self._counts[actor.name]
+        for ended in tries:
+            if isinstance(ended, _COUNTED):
+                count.runs += 1
+                count.wall_s += max(0.0, ended.at - ended.started_at) if ended.used is None else ended.used.wall_s
+            if isinstance(ended, ev.Raised):
+                count.failures += 1
+                count.last_error = f"{ended.failure.type}: {ended.failure.message}"[:_ERROR_MAX]
 
     def state(self, intake: Intake, watch: Watch, *, stopping: bool) -> WorkerState:
         """The worker as it is now."""

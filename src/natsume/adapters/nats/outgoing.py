@@ -77,7 +77,7 @@ class _Batch:
         self._changed = asyncio.Event()
         self._wake_at = -1
 
-    def tell(self, outcome: Outcome) -> None:
+    def tell(self, _number: int, outcome: Outcome) -> None:
         """Take one outcome."""
         self._told += 1
         if not isinstance(outcome, int):

@@ -42,9 +42,9 @@ class Pulls:
         """Deliveries that were asked for and have not come."""
         return self._lanes[lane].outstanding
 
-    def acknowledge(self, delivery: Delivery) -> None:
-        """Remove the message from the stream."""
-        self._wire.send(delivery.token, b"", b"", _ACK)
+    def acknowledge(self, *deliveries: Delivery) -> None:
+        """Remove the messages from the stream."""
+        self._wire.send_all([(delivery.token, b"", b"", _ACK) for delivery in deliveries])
 
     def give_back(self, delivery: Delivery) -> None:
         """Have it delivered again at once."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -25,7 +24,6 @@ _PLAIN_TTL: Final = b"Nats-TTL: %ds\r\n" % times.PLAIN_TTL_S
 _START_TTL: Final = b"Nats-TTL: %ds\r\n" % times.START_TTL_S
 _TOLD_TTL: Final = b"Nats-TTL: %ds\r\n" % times.TOLD_TTL_S
 _UNDECIDED_S: Final = 0.05
-_UNSENT: Final = BrokerError("it was not sent")
 
 
 class StreamRecords:
@@ -47,24 +45,7 @@ class StreamRecords:
 
     async def commit_all(self, records: Sequence[Done]) -> list[bool | BrokerError]:
         """Write each unless one stands, all in one go; of each in order, whether this very run's stands, or why not."""
-        told: list[int | BrokerError] = [_UNSENT] * len(records)
-        left, all_told = len(records), asyncio.get_running_loop().create_future()
-
-        def tell(number: int, outcome: int | BrokerError) -> None:
-            nonlocal left
-            told[number] = outcome
-            left -= 1
-            if not left and not all_told.done():
-                all_told.set_result(None)
-
-        for number, record in enumerate(records):
-            name, headers = _commitment(record)
-            try:
-                self._publisher.post(name, headers, _encode(record), partial(tell, number))
-            except BrokerError as error:
-                tell(number, error)
-        if records:
-            await all_told
+        told = await self._publisher.publish_all([(*_commitment(record), _encode(record)) for record in records])
         return [
             await self._decided(record, outcome) if isinstance(outcome, BrokerError) else True
             for record, outcome in zip(records, told, strict=True)

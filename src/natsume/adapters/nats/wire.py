@@ -8,7 +8,7 @@ This module and its parser alone touch private names of nats-py; the lock file p
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from nats.aio.client import Client
@@ -19,6 +19,9 @@ from natsume.exceptions import Disconnected
 
 Handler = Callable[[bytes, bytes, bytes, bytes | None], None]
 """Takes subject, reply, body and the raw header block (None without one)."""
+
+Message = tuple[bytes, bytes, bytes, bytes]
+"""Subject, reply, headers and body of what is sent."""
 
 HEADER_LINE = b"NATS/1.0\r\n"
 
@@ -72,15 +75,16 @@ class Wire(Client):
 
     def send(self, subject: bytes, reply: bytes, headers: bytes, body: bytes) -> None:
         """Put one message on the wire now, or raise Disconnected; `headers` are whole `Name: value` lines."""
+        self._write_connected(_framed(subject, reply, headers, body))
+
+    def send_all(self, messages: Iterable[Message]) -> None:
+        """Put many messages on the wire now, in one piece, or raise Disconnected."""
+        self._write_connected(b"".join([_framed(*message) for message in messages]))
+
+    def _write_connected(self, command: bytes) -> None:
         if not self.is_connected:
             raise Disconnected("the broker is not connected now; nothing was sent")
-        if not headers:
-            self._write(b"PUB %b %b %d\r\n%b\r\n" % (subject, reply, len(body), body))
-            return
-        head = len(headers) + 12
-        self._write(
-            b"HPUB %b %b %d %d\r\nNATS/1.0\r\n%b\r\n%b\r\n" % (subject, reply, head, head + len(body), headers, body)
-        )
+        self._write(command)
 
     def _write(self, command: bytes) -> None:
         self._pending.append(command)
@@ -124,6 +128,14 @@ class Wire(Client):
         if self.is_connected:
             for restored in self.on_restored:
                 restored()
+
+
+def _framed(subject: bytes, reply: bytes, headers: bytes, body: bytes) -> bytes:
+    if not headers:
+        return b"PUB %b %b %d\r\n%b\r\n" % (subject, reply, len(body), body)
+    head = len(headers) + 12
+    whole = head + len(body)
+    return b"HPUB %b %b %d %d\r\nNATS/1.0\r\n%b\r\n%b\r\n" % (subject, reply, head, whole, headers, body)
 
 
 def status(headers: bytes | None) -> int:
