@@ -5,11 +5,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from natsume.model.record import Child, Done, Letter, Started, Used
+from natsume.core.delivery import Delivery, Rules
+from natsume.core.events import Returned
+from natsume.core.outcome import completed
+from natsume.model.record import Child, Done, Group, Letter, Started, Used
 from natsume.model.status import from_records
-from natsume.model.task import Reason, State
+from natsume.model.subject import LANES
+from natsume.model.task import Reason, State, Task
+from natsume.model.told import Progress
 
 CHILD = Child("t.0", "app:Fit", "normal.small", msgspec.Raw(b"{}"))
+GROUP = Group("t.0", 1, 0, CHILD)
+USED = Used(1.0)
 LETTER = Letter(Reason.EXHAUSTED, "task.normal.small.app.Fit", b"\xff\x00{}")
 
 
@@ -37,6 +44,37 @@ def done(state: State = State.COMPLETED, **fields: Any) -> Done:
 )
 def test_the_class_of_a_done_record(record: Done, kind: str) -> None:
     assert record.kind == kind
+
+
+def test_a_success_says_by_name_what_its_task_and_its_run_say() -> None:
+    family = {name: name for name in ("owner", "tenant", "parent", "root", "join", "claim", "replay_of", "trace")}
+    told = {"attempt": 2, "waits": 3, "member": 4, "labels": {"a": "b"}, "submitted_at": 0.5, "tracked": True, **family}
+    task = Task("t", "app:Fit", LANES[0], b"{}", **told)  # type: ignore[arg-type]
+    run = {
+        "children": (CHILD,),
+        "groups": (GROUP,),
+        "chunks": 5,
+        "progress": Progress(6),
+        "flagged": True,
+        "used": USED,
+    }
+    event = Returned(1.0, 2.0, b"42", **run)  # type: ignore[arg-type]
+    record = completed(Delivery(task, b"", 1), Rules("app:Fit", LANES[0], worker="w"), "nonce", event)
+    assert msgspec.structs.asdict(record) == msgspec.structs.asdict(
+        Done(
+            id="t",
+            actor="app:Fit",
+            state=State.COMPLETED,
+            nonce="nonce",
+            worker="w",
+            started_at=1.0,
+            finished_at=2.0,
+            lane=str(LANES[0]),
+            result=msgspec.Raw(b"42"),
+            **told,  # type: ignore[arg-type]
+            **run,  # type: ignore[arg-type]
+        )
+    )
 
 
 def test_a_dead_letter_keeps_any_body() -> None:

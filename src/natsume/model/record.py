@@ -113,14 +113,10 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     lane: str = ""
     submitted_at: float | None = None
     result: msgspec.Raw = msgspec.Raw(b"null")
-    failure: Failure | None = None
-    discarded: bool = False
-    letter: Letter | None = None
     children: tuple[Child, ...] = ()
     chunks: int = 0
     groups: tuple[Group, ...] = ()
     waits: int = 0
-    crashes: int = 0
     tracked: bool = False
     owner: str | None = None
     tenant: str | None = None
@@ -133,9 +129,13 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     claim: str | None = None
     replay_of: str | None = None
     flagged: bool = False
-    comment: str = ""
     progress: Progress | None = None
     used: Used | None = None
+    failure: Failure | None = None
+    discarded: bool = False
+    letter: Letter | None = None
+    crashes: int = 0
+    comment: str = ""
 
     @property
     def ran(self) -> bool:

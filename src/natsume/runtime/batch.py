@@ -80,8 +80,7 @@ class Batch:
         opened = []
         async with self._pace as steps:
             async for some in steps(self._runs):
-                for run in some:
-                    event = self._performer.opened(run)
+                for run, event in zip(some, self._performer.opened(*some), strict=True):
                     if run.delivery.task.schedule is None or await self._performer.ticking.follow(run):
                         opened.append((run, _step(run, event)))
                     else:

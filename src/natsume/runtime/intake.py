@@ -249,7 +249,7 @@ class Intake:
 
     def _let_go(self, delivery: Delivery) -> None:
         del self.in_hand[delivery.task.id]
-        followers = self._followers.pop(delivery.task.id, None)
+        followers = self._followers.pop(delivery.task.id, None) if self._followers else None
         if not followers:
             return
         first, *rest = followers

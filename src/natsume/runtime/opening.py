@@ -65,8 +65,12 @@ class Opening:
         self._struck = struck
         self._rules: dict[str, Rules] = {}
 
-    def opened(self, run: Run) -> ev.Opened:
-        """The first event of a run; the run learns its actor, its arguments and its rules."""
+    def opened(self, *runs: Run) -> list[ev.Opened]:
+        """The first event of each run; the runs learn their actors, their arguments and their rules."""
+        now, stale = self._now(), self._stale(self._settings.ack_wait_s / 2)
+        return [self._opened(run, now, stale) for run in runs]
+
+    def _opened(self, run: Run, now: float, stale: bool) -> ev.Opened:
         delivery = run.delivery
         actor = run.actor = self._registry.get(delivery.task.actor)
         fault = delivery.fault
@@ -79,13 +83,12 @@ class Opening:
             fault = fault or _read_arguments(run, actor)
             if actor.needs_locks and fault is None:
                 fault = self._read_locks(run, actor)
-        stale = self._stale(self._settings.ack_wait_s / 2)
         delivery.doubted = delivery.doubted or stale or is_doubtful(delivery, self._boots.boot)
         not_before = tick.starts_at(delivery.task, run.rules.ticks) if delivery.task.schedule else 0.0
         struck = self._struck(actor, run.task) if actor is not None and fault is None else None
         run.flag = self._flag(delivery.task.id)
         suspect = is_suspect(delivery)
-        return ev.Opened(self._now(), run.nonce, suspect, bool(run.wants), fault, not_before, struck, flag=run.flag)
+        return ev.Opened(now, run.nonce, suspect, bool(run.wants), fault, not_before, struck, flag=run.flag)
 
     def _read_locks(self, run: Run, actor: Actor) -> Fault | None:
         tenant = run.delivery.task.tenant

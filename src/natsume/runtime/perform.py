@@ -102,7 +102,7 @@ class Performer:
 
     async def perform(self, run: Run) -> None:
         """Drive a delivery to its end."""
-        opened = self.opened(run)
+        (opened,) = self.opened(run)
         if run.delivery.task.schedule is None or await self.ticking.follow(run):
             await self._follow(run, opened)
 
