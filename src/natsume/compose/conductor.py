@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # workers and `--help` do without SQLAlchemy
 _log = logging.getLogger(__name__)
 
 _DUTY_PAUSE_S: Final = 1.0
+_STOP_AGAIN_S: Final = 15.0
+"""Longer than a cancelled duty takes to give up a database that is locked: cut off in that, its driver never ends."""
 
 Duty = Callable[[], Awaitable[None]]
 
@@ -177,7 +179,7 @@ async def _end(duties: Iterable["asyncio.Task[None]"]) -> None:
     while left:
         for duty in left:
             duty.cancel()
-        _, left = await asyncio.wait(left, timeout=_DUTY_PAUSE_S)
+        _, left = await asyncio.wait(left, timeout=_STOP_AGAIN_S)
 
 
 def _after(fact: asyncio.Event, duty: Duty) -> Duty:

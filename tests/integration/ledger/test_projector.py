@@ -5,6 +5,7 @@ import asyncio
 from natsume.adapters.sql import migrating
 from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.remains import SqlRemains
+from natsume.compose import conductor
 from natsume.compose.conductor import conducting, database
 from natsume.runtime.sweeper import Sweeper
 from natsume.testing import until
@@ -76,6 +77,7 @@ async def test_a_conductor_ends_also_where_a_driver_loses_a_cancellation(natsume
         await asyncio.Event().wait()
 
     monkeypatch.setattr(Sweeper, "run", deaf)
+    monkeypatch.setattr(conductor, "_STOP_AGAIN_S", 0.5)
     async with asyncio.timeout(30), conducting(natsume_settings):
         await begun.wait()
     assert lost.is_set()
