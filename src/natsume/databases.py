@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransactio
 
 from natsume.depends import provide
 from natsume.exceptions import MissingDependency, UsageError
+from natsume.sqlite_end import stopping_once
 
 _PRAGMAS = ("PRAGMA busy_timeout = 30000", "PRAGMA journal_mode = WAL", "PRAGMA foreign_keys = ON")
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -97,7 +98,7 @@ def _engine(variable: str) -> AsyncEngine:
         if not url:
             raise MissingDependency(f"{variable} is not set: give it the URL of the database")
         try:
-            engines[variable] = create_async_engine(url)
+            engines[variable] = stopping_once(create_async_engine(url))
         except (ArgumentError, ImportError) as error:
             # The URL may hold a password, the error's text only its parse.
             raise MissingDependency(f"{variable} is no URL of a database that this installation reads") from error

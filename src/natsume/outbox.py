@@ -36,6 +36,7 @@ from natsume.model import limits
 from natsume.model.codec import task_headers, task_subject
 from natsume.model.record import Place
 from natsume.model.task import Task
+from natsume.sqlite_end import stopping_once
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -92,7 +93,7 @@ async def create_table(database: AsyncEngine | AsyncConnection) -> None:
 def engine_at(url: str) -> AsyncEngine:
     """An engine for a database with an outbox, not connected yet; raises UsageError."""
     try:
-        engine = create_async_engine(url)
+        engine = stopping_once(create_async_engine(url))
     except (SQLAlchemyError, ImportError):
         # The text may hold a password.
         raise UsageError(

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from natsume.exceptions import LedgerError, UsageError
 from natsume.model import times
 from natsume.settings import Settings
+from natsume.sqlite_end import stopping_once
 
 _BUSY_MS: Final = 5000
 _PRAGMAS: Final = (
@@ -64,7 +65,7 @@ def _sqlite(url: URL) -> AsyncEngine:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"the ledger's directory cannot be made: {error}; set NATSUME_DATA_DIR") from error
-    engine = create_async_engine(url)
+    engine = stopping_once(create_async_engine(url))
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     return engine
 
