@@ -91,10 +91,12 @@ async def test_a_pull_of_one_lane_brings_nothing_of_another(side: Side, broker: 
 
 
 async def test_what_is_acknowledged_is_gone(side: Side, broker: Broker) -> None:
-    await submit(broker, "a")
-    side.port.pull(NORMAL, 1)
-    (delivery,) = await side.has(1)
-    side.port.acknowledge(delivery)
+    for task_id in ("a", "b", "c"):
+        await submit(broker, task_id)
+    side.port.pull(NORMAL, 3)
+    first, *others = await side.has(3)
+    side.port.acknowledge(first)
+    side.port.acknowledge(*others)
     await until(lambda: in_flight(broker), lambda counts: counts == (0, 0))
     assert (await broker.stream_info("TASKS"))["state"]["messages"] == 0
 

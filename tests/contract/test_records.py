@@ -6,7 +6,7 @@ import pytest
 
 from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.exceptions import BrokerError
+from natsume.exceptions import BrokerError, Disconnected
 from natsume.model.record import History
 from natsume.model.task import State
 from natsume.ports import Records
@@ -44,6 +44,19 @@ async def test_of_many_commits_at_once_exactly_one_stands(records: Records) -> N
     (history,) = await records.look_up([("a", 1)])
     assert history.done is not None
     assert history.done.nonce == f"run-{written.index(True)}"
+
+
+async def test_commits_in_one_go_are_told_each_in_order(broker: Broker) -> None:
+    assert await broker.records.commit(done("b", "other"))
+    written = await broker.records.commit_all([done("b", "run-1"), done("a", "run-2"), done("c", "run-3")])
+    assert written == [False, True, True]
+    assert await broker.records.commit_all([]) == []
+
+
+async def test_commits_in_one_go_are_each_unknown_without_a_connection(broker: Broker) -> None:
+    await broker.wire.close()
+    told = await broker.records.commit_all([done("a"), done("b")])
+    assert [type(one) for one in told] == [Disconnected, Disconnected]
 
 
 async def test_the_first_failure_of_an_attempt_stands_and_is_told_to_the_second(records: Records) -> None:
