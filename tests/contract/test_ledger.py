@@ -15,6 +15,7 @@ from natsume.adapters.sql.families import SqlFamilies
 from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.remains import SqlEpochs, SqlRemains
 from natsume.adapters.sql.schema import attempts, comments, epochs, joins, tasks
+from natsume.core.join import Join
 from natsume.core.projection import Changes, project
 from natsume.exceptions import LedgerError
 from natsume.model import limits
@@ -177,6 +178,38 @@ async def test_ended_are_those_whose_records_may_go(ledger):
     await ledger.project(project(records), "b", 1)
     asked = ["done", "dead", "replayed", "hopeless", "open", "member", "early", "unknown"]
     assert await ledger.ended(asked) == {"done", "replayed", "hopeless", "member"}
+
+
+async def test_members_are_read_until_the_last_replay_of_their_callback_has_ended(ledger):
+    callback, failure = child_id("j", "callback"), Failure("E", "no")
+    dead = {"failure": failure, "letter": Letter(Reason.EXHAUSTED, "s", b"{}", "h")}
+    steps = [
+        ([done("m", join="j", member=0), done(callback, State.FAILED, **dead)], set()),
+        ([settled(callback)], set()),
+        ([done("replay", State.FAILED, **dead)], set()),
+        ([settled("replay", replayed=False)], {"m"}),
+    ]
+    for at, (records, over) in enumerate(steps):
+        await ledger.project(project(records), "b", at)
+        assert await ledger.ended({"m"}) == over
+
+
+async def test_nobody_needs_a_join_whose_callbacks_have_ended_and_whose_parent_nobody_reads(ledger):
+    call = Child("c", "g:A", "normal.small", Raw(b"{}"))
+    alarm = replace(call, id="alarm")
+    plain = Join("j", "p", 0, 1, call, 1.0)
+    told = replace(plain, id="told", on_failure=alarm, failure_told=True)
+    inner = replace(plain, id="inner", parent="m")
+    elsewhere = replace(plain, id="elsewhere", parent="nobody", callback=replace(call, id="nowhere"))
+    asked = [plain, replace(told, id="untold", failure_told=False), told, inner, elsewhere]
+    await ledger.project(project([done("p"), done("m", join="outer", member=0)]), "b", 1)
+    known = {"j": False, "untold": False, "told": False, "inner": False}
+    assert await ledger.done_with(asked) == known
+    await ledger.project(project([done("c")]), "b", 2)
+    assert await ledger.done_with(asked) == known | {"j": True, "untold": True}
+    await ledger.project(project([done("alarm"), done(child_id("outer", "callback"))]), "b", 3)
+    assert await ledger.done_with(asked) == dict.fromkeys(known, True)
+    assert await ledger.done_with([]) == {}
 
 
 async def test_a_family_is_who_follows_and_has_not_ended(ledger, engine, monkeypatch):

@@ -36,7 +36,9 @@ def show(
     settings = session_of(context).settings
     joins = asyncio.run(_read(settings, join_id))
     if not joins:
-        raise UnknownTask(f"there is no join {join_id!r}; `natsume joins ls` lists them")
+        raise UnknownTask(
+            f"there is no join {join_id!r}: it never was, or it went after its callback; `natsume joins ls` lists them"
+        )
     (join,) = joins
     failed = join.failed_ids()
     more = {"failed_members": failed, "replays": asyncio.run(_replays(settings, failed)), "opened_at": join.opened_at}

@@ -19,6 +19,7 @@ from natsume.model.task import State
 from natsume.runtime.canceller import Canceller
 from natsume.runtime.dispatcher import Dispatcher
 from natsume.runtime.freeing import FreeingFeed
+from natsume.runtime.join_pruner import JoinPruner
 from natsume.runtime.projector import Projector
 from natsume.runtime.pruner import Pruner
 from natsume.runtime.reactor import Reactor
@@ -105,6 +106,7 @@ def _following(
         broker.joins,
         broker.chunks,
         broker.outgoing,
+        broker.inquiries,
         claiming,
         lambda: broker.records_mark,
         broker.now,
@@ -133,8 +135,10 @@ def _remembering(
     ledger = SqlLedger(engine)
     projector = Projector(records, ledger, lambda: broker.records_created)
     pruner = Pruner(ledger, broker.old_records, broker.now, _kept(settings))
+    join_pruner = JoinPruner(ledger, broker.old_records, broker.old_joins, broker.now, _kept(settings))
     sweeper = Sweeper(broker.old_chunks, broker.inquiries, broker.now)
-    return (projector.run, _after(projector.prepared, pruner.run), sweeper.run), projector.prepared
+    prune = (_after(projector.prepared, pruner.run), _after(projector.prepared, join_pruner.run))
+    return (projector.run, *prune, sweeper.run), projector.prepared
 
 
 def _kept(settings: Settings) -> dict[State, float]:

@@ -104,6 +104,12 @@ def is_due(join: Join) -> bool:
     return not (join.fired or join.cancelled) and join.arrived_count >= join.total
 
 
+def is_over(join: Join) -> bool:
+    """Whether nothing can come of it any more: it fired or is cancelled, and each member has ended and was told of."""
+    ended = join.failed_count + _count(join.arrived)
+    return (join.fired or join.cancelled) and ended >= join.total and not failure_is_due(join)
+
+
 def failure_is_due(join: Join) -> bool:
     """Whether the failure callback is to be submitted: at the first member that failed for good."""
     return join.on_failure is not None and not join.failure_told and any(join.failed)

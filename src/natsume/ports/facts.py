@@ -203,6 +203,26 @@ class OldRecord(msgspec.Struct, frozen=True):
     at: float
 
 
+class OldJoin(msgspec.Struct, frozen=True):
+    """A join as its bucket keeps it, since when (Unix seconds), and under which revision; None cannot be read."""
+
+    join: Join | None
+    revision: int
+    at: float
+
+
+class OldJoins(Protocol):
+    """The joins that changed longest ago."""
+
+    async def page(self, revision: int, count: int) -> list[OldJoin]:
+        """The first joins from a revision on; `count` bounds them, those that changed longest ago first."""
+        ...
+
+    async def remove(self, revisions: Sequence[int]) -> None:
+        """Remove the very joins that were read; one that has changed since stays."""
+        ...
+
+
 class OldRecords(Protocol):
     """The records that nobody waits for any more."""
 

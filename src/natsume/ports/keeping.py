@@ -27,6 +27,10 @@ class Ledger(Protocol):
         """Those whose records the broker need not keep: ended, settled if dead, and read by no callback."""
         ...
 
+    async def done_with(self, joins: Collection[Join]) -> dict[str, bool]:
+        """Of the joins that it knows anything of, by id: whether nobody needs them or their parents' records."""
+        ...
+
     async def prune(self, state: State, before: float, count: int) -> int:
         """Remove at most `count` tasks that ended so before this time; how many there were."""
         ...

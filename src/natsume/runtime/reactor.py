@@ -14,7 +14,7 @@ from natsume.core import reaction as do
 from natsume.core.reaction import react
 from natsume.exceptions import BrokerError, MissingChunk
 from natsume.model.record import Chunk
-from natsume.ports import Chunks, DoneDelivery, DoneFeed, Joins, Outgoing
+from natsume.ports import Chunks, DoneDelivery, DoneFeed, Inquiries, Joins, Outgoing
 from natsume.runtime.claiming import Claiming
 from natsume.service.tracking import track
 
@@ -37,6 +37,7 @@ class Reactor:
         joins: Joins,
         chunks: Chunks,
         outgoing: Outgoing,
+        inquiries: Inquiries,
         claiming: Claiming,
         boot_mark: Callable[[], int],
         now: Callable[[], float],
@@ -46,6 +47,7 @@ class Reactor:
         self._joins = joins
         self._chunks = chunks
         self._outgoing = outgoing
+        self._inquiries = inquiries
         self._claiming = claiming
         self._boot_mark = boot_mark
         self._now = now
@@ -100,6 +102,7 @@ class Reactor:
             await self._insist([delivery])
 
     async def _react(self, batch: Batch, again: bool) -> None:
+        batch = await self._standing(batch)
         suspect = partial(self._is_suspect, batch)
         reaction = react([delivery.record for delivery in batch], suspect, again=again)
         answer = None
@@ -109,6 +112,23 @@ class Reactor:
             except StopIteration:
                 return
             answer = await self._carry[type(effect)](batch, effect)
+
+    async def _standing(self, batch: Batch) -> Batch:
+        """Those whose records are not purged: of one that is, all followed long ago, also what was removed since.
+
+        So it was another's, and this process stood still for longer than the horizon.
+        """
+        doubted = {one.record.id for one in batch if one.record is not None and not self._feed.is_alone(one)}
+        if not doubted:
+            return batch
+        ends, standing = await self._inquiries.ends(sorted(doubted)), []
+        for delivery in batch:
+            record = delivery.record
+            if record is None or record.id not in doubted or record.id in ends:
+                standing.append(delivery)
+            else:
+                self._feed.acknowledge(delivery)
+        return standing
 
     def _is_suspect(self, batch: Batch, place: int) -> bool:
         delivery = batch[place]
@@ -147,7 +167,9 @@ class Reactor:
         return await self._joins.update(effect.join, effect.revision)
 
     async def _miss_join(self, _: Batch, effect: do.MissJoin) -> None:
-        _log.error("join %s is not there: %d arrivals lead nowhere", effect.id, effect.arrivals)
+        _log.warning(
+            "join %s is not there, as if it fired long ago: %d arrivals lead nowhere", effect.id, effect.arrivals
+        )
 
     async def _purge_chunks(self, _: Batch, effect: do.PurgeChunks) -> None:
         await self._chunks.purge(effect.id)

@@ -76,12 +76,15 @@ class Cascading:
         """Cancel the joins of a parent that have not fired, and end their callbacks; how many of these.
 
         With them the callbacks that were sent, which are tasks like any other. A join that its reactor has not
-        opened yet is opened here, so that it is found cancelled there.
+        opened yet is opened here, so that it is found cancelled there. One that was removed is not: the records of
+        its parent went before it.
         """
         sent, waiting = [], {join.id: join for join in joins_of(parent)}
         cancelled: list[Join] = []
         while waiting:
             found = await self._joins.read(list(waiting))
+            if len(found) < len(waiting) and parent.id not in await self._inquiries.ends([parent.id]):
+                waiting = {join_id: waiting[join_id] for join_id in found}
             for join in list(waiting.values()):
                 stands, revision = found.get(join.id, (join, 0))
                 if stands.fired:

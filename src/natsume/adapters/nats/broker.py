@@ -21,6 +21,7 @@ from natsume.adapters.nats.line import Line
 from natsume.adapters.nats.lines import StreamLines
 from natsume.adapters.nats.lock_list import LockList
 from natsume.adapters.nats.old_chunks import StreamOldChunks
+from natsume.adapters.nats.old_joins import KvOldJoins
 from natsume.adapters.nats.old_records import StreamOldRecords
 from natsume.adapters.nats.outgoing import StreamOutgoing
 from natsume.adapters.nats.presence import WirePresence
@@ -70,6 +71,7 @@ class Broker:
         self._tasks_reader = DirectReader(wire, TASKS)
         self._joins_reader = DirectReader(wire, f"KV_{joins.BUCKET}")
         self.joins = joins.KvJoins(self.publisher, self._joins_reader)
+        self.old_joins = KvOldJoins(self._joins_reader, self.request)
         self.chunks = joins.RecordChunks(self.publisher, self._records_reader, self.request)
         self.inquiries = StreamInquiries(wire, self._records_reader, self._tasks_reader)
         self.letters = StreamLetters(self.publisher, self._records_reader, self.stream_info)

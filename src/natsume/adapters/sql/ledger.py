@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Table, and_, case, delete, exists, func, literal, or_, select, update
+from sqlalchemy import Table, case, delete, exists, func, literal, or_, select, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from natsume.adapters.sql.callbacks import SETTLED, over, readers_of
 from natsume.adapters.sql.engine import transaction
 from natsume.adapters.sql.migrating import require
 from natsume.adapters.sql.schema import attempts, comments, epochs, joins, labels, tasks
@@ -19,9 +20,8 @@ from natsume.core.traits import labelled, traits
 from natsume.exceptions import LedgerError
 from natsume.model.ledger import EARLIEST, LARGEST, LATEST, Attempt, Comment, Row
 from natsume.model.record import child_id
-from natsume.model.task import ENDED, State
+from natsume.model.task import State
 
-_ENDED: Final = tasks.c.state.in_(sorted(ENDED))
 _MOMENTS: Final = frozenset(name for name in Row.__struct_fields__ if name.endswith("_at"))
 _OF_A_TASK: Final = (
     (attempts, "task_id"),
@@ -70,8 +70,7 @@ class SqlLedger:
 
     async def ended(self, task_ids: Collection[str]) -> set[str]:
         """Those whose records the broker need not keep: ended, settled if dead, and read by no callback."""
-        open_ = and_(tasks.c.reason.is_not(None), tasks.c.settled.is_(None))
-        wanted = select(tasks.c.id, tasks.c.join_id).where(tasks.c.id.in_(task_ids), _ENDED, ~open_)
+        wanted = select(tasks.c.id, tasks.c.join_id).where(tasks.c.id.in_(task_ids), SETTLED)
         async with transaction(self._engine) as connection:
             ended = {row.id: row.join_id for row in await connection.execute(wanted)}
             # What the members of a join returned is read by its callback.
@@ -80,9 +79,26 @@ class SqlLedger:
             callbacks = {join: child_id(join, "callback") for join in named}
             if named:
                 callbacks |= {row.id: row.callback for row in await connection.execute(asked)}
-            called = select(tasks.c.id).where(tasks.c.id.in_(callbacks.values()), _ENDED)
-            over = set((await connection.execute(called)).scalars()) if callbacks else set()
-        return {task for task, join in ended.items() if join is None or callbacks[join] in over}
+            called = await over(connection, callbacks.values())
+        return {task for task, join in ended.items() if join is None or callbacks[join] in called}
+
+    async def done_with(self, joins: Collection[Join]) -> dict[str, bool]:
+        """Of the joins that it knows anything of, by id: whether nobody needs them or their parents' records.
+
+        Their callbacks have ended, in the latest replay, and their parents are read by no callback.
+        """
+        readers = {join.id: readers_of(join) for join in joins}
+        parents = {join.parent for join in joins}
+        async with transaction(self._engine) as connection:
+            asked = select(tasks.c.id).where(tasks.c.id.in_(parents.union(*readers.values())))
+            known = set((await connection.execute(asked)).scalars())
+            called = await over(connection, set().union(*readers.values()))
+        ended = await self.ended(parents & known)
+        return {
+            join.id: readers[join.id] <= called and (join.parent in ended or join.parent not in known)
+            for join in joins
+            if known & {join.parent, *readers[join.id]}
+        }
 
     async def prune(self, state: State, before: float, count: int) -> int:
         """Remove at most `count` tasks that ended so before this time, with all that is kept of them; how many.
