@@ -31,7 +31,7 @@ class SlotInstallation(Installation):
 
     def slots_of(self, worker: WorkerProcess) -> list[psutil.Process]:
         """The slot processes of a worker: the children of its template."""
-        return [slot for template in self.templates_of(worker) for slot in template.children()]
+        return [slot for template in self.templates_of(worker) for slot in _children(template)]
 
     def templates_of(self, worker: WorkerProcess) -> list[psutil.Process]:
         """The processes that its slots are forked from: one, or none for a moment."""
@@ -57,4 +57,18 @@ class SlotInstallation(Installation):
 
 def gone(processes: list[psutil.Process]) -> bool:
     """Whether all of them have ended; one that only waits to be reaped has."""
-    return not [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    return not any(map(_lives, processes))
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended between the two
+        return False
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children()
+    except psutil.NoSuchProcess:
+        return []

@@ -64,7 +64,8 @@ async def test_five_bad_ones_among_500_in_one_worker_end_alone(slots: SlotInstal
     said = [json.loads(line) for line in worker.said().splitlines() if '"napped"' in line]
     told = {line["task"] for line in said if (line["attempt"], line["actor"]) == (1, "chaos_slots:Good")}
     assert told >= set(good), "a line of a task in a slot has the task's fields"
-    left = [psutil.Process(line.pid) for line in slots.journal.lines("left") if psutil.pid_exists(line.pid)]
+    pids = {line.pid for line in slots.journal.lines("left")}
+    left = [process for process in psutil.process_iter() if process.pid in pids]
     await until(lambda: gone(left))
     await until(lambda: leases(slots.broker), lambda held: not held)
     assert len(slots.family_of(worker)) <= 1 + 4, "its template and as many slots as it runs tasks"
