@@ -48,24 +48,7 @@ async def working(
         await broker.config.watch(both(overrides.take, rules.take_file))
         await broker.limits.watch(rules.take_sets)
         await broker.strikes.watch(strikes.take)
-        ports = Ports(
-            broker.records,
-            broker.records,
-            broker.outgoing,
-            broker.leases,
-            broker.limiters,
-            broker.chunks,
-            broker.joins,
-            broker.inquiries,
-            broker.schedules,
-            broker.now,
-            broker,
-            broker.presence,
-            overrides,
-            rules,
-            strikes,
-            rules.of_block,
-        )
+        ports = _ports(broker, overrides, rules, strikes)
         worker = Worker(ports, broker.deliveries, registry, settings, size, concurrency, execution)
         await broker.flags.watch(worker.flagging.take)
 
@@ -90,6 +73,27 @@ async def working(
             await worker.stop(settings.grace_s)
             await keepalive.stop()
             await _dispose_engines()
+
+
+def _ports(broker: Broker, overrides: Overrides, rules: LimitRules, strikes: Standing) -> Ports:
+    return Ports(
+        broker.records,
+        broker.records,
+        broker.outgoing,
+        broker.leases,
+        broker.limiters,
+        broker.chunks,
+        broker.joins,
+        broker.inquiries,
+        broker.schedules,
+        broker.now,
+        broker,
+        broker.presence,
+        overrides,
+        rules,
+        strikes,
+        rules.of_block,
+    )
 
 
 @asynccontextmanager

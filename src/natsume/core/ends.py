@@ -9,7 +9,7 @@ from natsume.core.reaction import joins_of
 from natsume.core.said import Said, checked, fitted, labels_of, message_of, moment, reference, step, used_of
 from natsume.model import limits
 from natsume.model.ledger import Attempt, Comment, Row
-from natsume.model.record import Child, Done, Settled
+from natsume.model.record import Child, Done, Failure, Settled
 from natsume.model.task import State
 from natsume.model.told import CANCELLED_COMMENT
 
@@ -67,7 +67,18 @@ def of_done(task_id: str, body: bytes) -> Said:
         **used_of(record.used),
         **(message_of(letter.subject, letter.headers, letter.body) if letter else {}),
     )
-    attempt = (failure if record.ran else None) and Attempt(
+    attempt = _attempt(record, failure, started_at, finished_at) if failure and record.ran else None
+    rows = [row, *(_of_child(record, child) for child in record.children)] if record.children else [row]
+    comments = (
+        [Comment(record.id, CANCELLED_COMMENT, finished_at, fitted(record.actor), record.comment)]
+        if record.comment
+        else ()
+    )
+    return Said(rows, attempt, joins_of(record) if record.groups else (), comments)
+
+
+def _attempt(record: Done, failure: Failure, started_at: float, finished_at: float) -> Attempt:
+    return Attempt(
         record.id,
         record.attempt,
         failure.type[: limits.LEDGER_NAME_MAX],
@@ -77,13 +88,6 @@ def of_done(task_id: str, body: bytes) -> Said:
         started_at,
         finished_at,
     )
-    rows = [row, *(_of_child(record, child) for child in record.children)] if record.children else [row]
-    comments = (
-        [Comment(record.id, CANCELLED_COMMENT, finished_at, fitted(record.actor), record.comment)]
-        if record.comment
-        else ()
-    )
-    return Said(rows, attempt, joins_of(record) if record.groups else (), comments)
 
 
 def _of_child(parent: Done, child: Child) -> Row:

@@ -105,24 +105,7 @@ def _course(
 ) -> Status | None:
     failures = tuple(sorted(failed, key=lambda record: record.attempt))
     if done is not None:
-        return Status(
-            done.id,
-            done.actor,
-            done.state,
-            done.lane,
-            done.attempts,
-            done.owner,
-            done.tenant,
-            done.parent,
-            done.submitted_at,
-            done.started_at if done.ran else None,
-            done.finished_at,
-            done=done,
-            failures=failures,
-            released=tuple(released),
-            headers=done.letter.headers if done.letter else submitted.headers if submitted else None,
-            worker=done.worker or None,
-        )
+        return _ended(done, submitted, failures, released)
     latest = max(started, key=lambda record: record.attempt, default=None)
     last_failure = failures[-1] if failures else None
     task = task_of(submitted) if submitted else waits.task if waits else None
@@ -156,6 +139,29 @@ def _course(
         released=tuple(released),
         headers=submitted.headers if submitted else task_headers(task).decode() if task else None,
         worker=latest.worker if latest else last_failure.worker if last_failure else None,
+    )
+
+
+def _ended(
+    done: Done, submitted: Submitted | None, failures: tuple[Failed, ...], released: Sequence[Released]
+) -> Status:
+    return Status(
+        done.id,
+        done.actor,
+        done.state,
+        done.lane,
+        done.attempts,
+        done.owner,
+        done.tenant,
+        done.parent,
+        done.submitted_at,
+        done.started_at if done.ran else None,
+        done.finished_at,
+        done=done,
+        failures=failures,
+        released=tuple(released),
+        headers=done.letter.headers if done.letter else submitted.headers if submitted else None,
+        worker=done.worker or None,
     )
 
 
