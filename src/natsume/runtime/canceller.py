@@ -4,15 +4,15 @@ Descendants that no commit names, such as children of `now=True`, are found in t
 stays until the ledger has followed the records beyond the end of its task, and was asked once more after that.
 """
 
-import asyncio
 import logging
 from collections.abc import Sequence
 
-from natsume.exceptions import BrokerError, FlagsFull, LedgerError
+from natsume.exceptions import FlagsFull, LedgerError
 from natsume.model import times
 from natsume.model.record import Done
 from natsume.model.told import Flag
 from natsume.ports import Families, Flags, Outlet
+from natsume.runtime.rounds import rounds
 from natsume.service.cancelling import Cancelling
 
 _log = logging.getLogger(__name__)
@@ -30,12 +30,7 @@ class Canceller:
 
     async def run(self) -> None:
         """Look for ever."""
-        while True:
-            try:
-                await self.once()
-            except BrokerError as error:
-                _log.warning("the flags of tasks to cancel wait for the broker: %s", error)
-            await asyncio.sleep(times.FLAGS_S)
+        await rounds(self.once, times.FLAGS_S, "the flags of tasks to cancel wait for the broker: %s", logging.WARNING)
 
     async def once(self) -> None:
         """Look at all flags once."""

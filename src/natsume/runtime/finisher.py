@@ -4,15 +4,15 @@ Whoever decided one may have died before that. Any number may run. Each round go
 nothing left to do, so that one without news reads nothing.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from natsume.exceptions import BrokerError, LedgerError
+from natsume.exceptions import BrokerError
 from natsume.model import limits, times
 from natsume.model.record import Settled
 from natsume.model.task import ENDED
 from natsume.ports import Letters, Reading, Replayed
+from natsume.runtime.rounds import rounds
 
 _log = logging.getLogger(__name__)
 
@@ -39,12 +39,7 @@ class Finisher:
 
     async def run(self) -> None:
         """Look for ever."""
-        while True:
-            try:
-                await self.once()
-            except (LedgerError, BrokerError) as error:
-                _log.info("replays that were begun wait for the next round: %s", error)
-            await asyncio.sleep(times.RESEND_S)
+        await rounds(self.once, times.RESEND_S, "replays that were begun wait for the next round: %s")
 
     async def once(self) -> int:
         """Finish what was begun long enough ago; how many."""

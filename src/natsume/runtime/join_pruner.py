@@ -5,18 +5,15 @@ that it was not opened yet. Any number may run: what one has removed is not ther
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Final
 
 from natsume.core.join import Join, is_over
-from natsume.exceptions import BrokerError, LedgerError
 from natsume.model import limits, times
 from natsume.model.task import State
 from natsume.ports import Ledger, OldJoin, OldJoins, OldRecords
-
-_log = logging.getLogger(__name__)
+from natsume.runtime.rounds import rounds
 
 _REST_S: Final = 0.02
 _ANY: Final = "*"
@@ -45,12 +42,7 @@ class JoinPruner:
 
     async def run(self) -> None:
         """Prune for ever."""
-        while True:
-            try:
-                await self.once()
-            except (LedgerError, BrokerError) as error:
-                _log.info("pruning of joins waits for the next round: %s", error)
-            await asyncio.sleep(times.PRUNE_S)
+        await rounds(self.once, times.PRUNE_S, "pruning of joins waits for the next round: %s")
 
     async def once(self) -> int:
         """From where the last round stopped; a bounded number of pages, then from the beginning again; how many went.

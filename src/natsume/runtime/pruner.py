@@ -5,17 +5,14 @@ for the next.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from math import inf
 from typing import Final
 
-from natsume.exceptions import BrokerError, LedgerError
 from natsume.model import limits, times
 from natsume.model.task import State
 from natsume.ports import Ledger, OldRecord, OldRecords
-
-_log = logging.getLogger(__name__)
+from natsume.runtime.rounds import rounds
 
 _KINDS: Final = ("started", "failed", "submitted", "done.effects", "settled")
 """In this order: a task's submitted record without its end would look like one whose message was lost.
@@ -46,13 +43,7 @@ class Pruner:
 
     async def run(self) -> None:
         """Prune for ever."""
-        while True:
-            try:
-                await self.prune_ledger()
-                await self.prune_broker()
-            except (LedgerError, BrokerError) as error:
-                _log.info("pruning waits for the next round: %s", error)
-            await asyncio.sleep(times.PRUNE_S)
+        await rounds(self._once, times.PRUNE_S, "pruning waits for the next round: %s")
 
     async def prune_ledger(self) -> int:
         """Remove the tasks that are past their retention; how many."""
@@ -68,6 +59,10 @@ class Pruner:
         """Remove the records of tasks that ended, beyond the horizon and acknowledged by all; of how many tasks."""
         settled, horizon = await self._records.settled(), self._now() - self._horizon_s
         return sum([await self._prune_kind(kind, settled, horizon) for kind in _KINDS])
+
+    async def _once(self) -> None:
+        await self.prune_ledger()
+        await self.prune_broker()
 
     async def _prune_kind(self, kind: str, settled: int, horizon: float) -> int:
         """From where the last round stopped; a bounded number of pages, then from the beginning again."""

@@ -4,15 +4,14 @@ Its submitter may have died between the two. Any number may run. What was sent a
 within two minutes, or looked up before it runs; each task is sent again once, for then the broker has it.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 
 from natsume.core import restoring
-from natsume.exceptions import BrokerError, LedgerError
 from natsume.model import limits, times
 from natsume.model.ledger import Row
 from natsume.ports import Outgoing, Silence
+from natsume.runtime.rounds import rounds
 
 _log = logging.getLogger(__name__)
 
@@ -27,12 +26,7 @@ class Resender:
 
     async def run(self) -> None:
         """Look for ever."""
-        while True:
-            try:
-                await self.once()
-            except (LedgerError, BrokerError) as error:
-                _log.info("what may have been lost on its way waits for the next round: %s", error)
-            await asyncio.sleep(times.RESEND_S)
+        await rounds(self.once, times.RESEND_S, "what may have been lost on its way waits for the next round: %s")
 
     async def once(self) -> int:
         """Send again what is silent; how many."""

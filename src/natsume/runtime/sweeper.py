@@ -3,14 +3,13 @@
 Any number may run: what one has removed is not there for the next.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 
 from natsume.core.leftovers import ChunkName, expired, unnamed
-from natsume.exceptions import BrokerError
 from natsume.model import times
 from natsume.ports import Inquiries, OldChunks
+from natsume.runtime.rounds import rounds
 
 _log = logging.getLogger(__name__)
 
@@ -26,12 +25,7 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep for ever."""
-        while True:
-            try:
-                await self.once()
-            except BrokerError as error:
-                _log.info("sweeping waits for the next round: %s", error)
-            await asyncio.sleep(times.CHUNK_SWEEP_S)
+        await rounds(self.once, times.CHUNK_SWEEP_S, "sweeping waits for the next round: %s")
 
     async def once(self) -> int:
         """Remove what is left over; how many chunks."""
