@@ -8,11 +8,12 @@ import msgspec
 from natsume.core.join import Join
 from natsume.depends import given
 from natsume.exceptions import UsageError
-from natsume.model.record import Done, Failure, child_id, replay_id
+from natsume.model.record import Done, Failure, When, child_id, replay_id
 from natsume.model.task import State
 
 _PAGE: Final = 200
 _WELL: Final = State.COMPLETED
+_ANEW: Final = "submit the group again, and discard this callback once it is a dead letter"
 
 ReadJoins = Callable[[Sequence[str]], Awaitable[dict[str, tuple[Join, int]]]]
 """Takes ids of joins, gives those of them that there are with their revisions."""
@@ -41,19 +42,22 @@ class JoinResults:
         self._ends = ends
 
     async def __aiter__(self) -> AsyncIterator[MemberResult]:
-        """Each member's end; raises UsageError in a task that is no join's callback."""
+        """Each member's end; raises UsageError in a task that is no join's callback, and where the results are lost."""
         if self._join_id is None:
             raise UsageError("JoinResults are for the callback of a join; this task is none")
         found = await self._joins([self._join_id])
         if self._join_id not in found:
-            raise UsageError(f"the join {self._join_id} is gone from the broker; its members' results are not known")
+            raise UsageError(f"the join {self._join_id} is gone, and with it what its members returned: {_ANEW}")
         join, _ = found[self._join_id]
+        all_succeeded = join.fired and join.when is When.ALL_SUCCEEDED
         for start in range(0, join.total, _PAGE):
             members = range(start, min(start + _PAGE, join.total))
             ids = [child_id(join.parent, join.first + member) for member in members]
             ends = await self._replayed(await self._ends(ids))
             for member, task_id in zip(members, ids, strict=True):
                 done = ends.get(task_id)
+                if all_succeeded and (done is None or done.state is not _WELL):
+                    raise UsageError(f"what {task_id} returned to the join {join.id} is lost: {_ANEW}")
                 if done is None:
                     yield MemberResult(member, task_id, None)
                 else:

@@ -273,6 +273,19 @@ async def test_a_join_that_never_fires_goes_with_the_failed(ledger, engine):
     assert await count(engine, joins) == 0
 
 
+async def test_an_old_join_stays_while_its_callback_is_known(ledger, engine):
+    group = Group("j", 1, 0, Child("c", "g:A", "normal.small", Raw(b"{}")))
+    member = done("m", join="j", member=0, finished_at=60.0)
+    dead = {"failure": Failure("E", "no"), "letter": Letter(Reason.EXHAUSTED, "s", b"{}", "h")}
+    callback = done("c", State.FAILED, finished_at=150.0, **dead)
+    await ledger.project(project([done("p", groups=(group,), finished_at=50.0), member, callback]), "b", 1)
+    assert await ledger.prune(State.FAILED, 100.0, 9) == 0
+    assert await ledger.prune(State.COMPLETED, 100.0, 9) == 1
+    assert [row.id for row in await rows_of(engine)] == ["c", "m"]
+    assert await ledger.prune(State.FAILED, 200.0, 9) == 1
+    assert await count(engine, joins) == 0
+
+
 async def test_each_row_knows_the_last_epoch_that_told_of_it(ledger, engine):
     async def epochs_of() -> dict[str, int]:
         async with engine.begin() as connection:

@@ -84,3 +84,11 @@ def test_callbacks_that_the_ledger_has_heard_of_are_not_due_again():
     join = Join("j", "p", 0, 1, child("callback"), 1.0, on_failure=child("alarm"))
     told = [as_known(join, known) for known in ({}, {"callback": State.ENQUEUED}, {"alarm": State.COMPLETED})]
     assert [(one.fired, one.failure_told) for one in told] == [(False, False), (True, False), (False, True)]
+    assert all(one.on_failure == join.on_failure for one in told)
+
+
+@pytest.mark.parametrize("ended", [State.COMPLETED, State.FAILED])
+def test_an_alarm_that_is_forgotten_is_not_sounded_after_the_callback(ended):
+    join = Join("j", "p", 0, 1, child("callback"), 1.0, on_failure=child("alarm"))
+    assert as_known(join, {"callback": ended}).on_failure is None
+    assert as_known(join, {"callback": ended, "alarm": State.FAILED}) == replace(join, fired=True, failure_told=True)

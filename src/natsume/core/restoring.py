@@ -11,7 +11,7 @@ from natsume.model.codec import task_headers, task_subject
 from natsume.model.ledger import Remnant, Row
 from natsume.model.record import Done, Failure, Letter, child_id
 from natsume.model.subject import parse_lane
-from natsume.model.task import Reason, State, Task
+from natsume.model.task import ENDED, Reason, State, Task
 from natsume.model.told import Flag
 
 NONCE = "restored"
@@ -20,9 +20,15 @@ _UNKNOWN = Failure("BrokerLost", "the broker that held it was lost, and the ledg
 
 
 def as_known(join: Join, known: Mapping[str, State]) -> Join:
-    """A join with what the ledger knows of its callbacks: of those that it has heard of none is due again."""
-    told = join.on_failure is not None and join.on_failure.id in known
-    return replace(join, fired=join.callback.id in known, failure_told=told)
+    """A join with what the ledger knows of its callbacks: of those that it has heard of none is due again.
+
+    Once the callback has ended, a failure callback of which nothing is known was never due, or is long forgotten.
+    """
+    alarm = join.on_failure
+    told = alarm is not None and alarm.id in known
+    if not told and known.get(join.callback.id) in ENDED:
+        alarm = None
+    return replace(join, fired=join.callback.id in known, on_failure=alarm, failure_told=told)
 
 
 def task_of(row: Row) -> Task | None:

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
-from natsume import BaseTask, CallbackSpawner, ExponentialBackoff, Size, Unique
+from natsume import BaseTask, CallbackSpawner, ExponentialBackoff, Size, Unique, UnretryableError, When
 from natsume.results import JoinResults
 
 RUNS: Counter[str] = Counter()
@@ -83,4 +83,37 @@ class Waits(Plain):
     size = Size.LARGE
 
 
-ALL = {f"r:{cls.__name__}": cls for cls in (Plain, Kept, Alone, Later, Sum, Group, Mended, Lossy, Waits)}
+@dataclass
+class Tally(Sum):
+    """Fails once it has read all, as long as it is broken."""
+
+    dlq_eligible = True
+    broken: ClassVar[bool] = False
+
+    async def execute(self, results: JoinResults) -> list[object]:
+        found = await super().execute(results)
+        if self.broken:
+            raise UnretryableError("not yet")
+        return found
+
+
+class Refuses(BaseTask):
+    async def execute(self) -> None:
+        raise UnretryableError("never")
+
+
+class Called(BaseTask):
+    async def execute(self, spawn: CallbackSpawner) -> str:
+        return await spawn.spawn_with_callback([Kept("one"), Plain("two")], Tally("tally"))
+
+
+class Alarmed(BaseTask):
+    """Its callback succeeds, and what is called at the first failure does not."""
+
+    async def execute(self, spawn: CallbackSpawner) -> str:
+        members = [Plain("one"), Refuses()]
+        return await spawn.spawn_with_callback(members, Sum("sum"), on_failure=Tally("alarm"), when=When.ALL_DONE)
+
+
+_CLASSES = (Plain, Kept, Alone, Later, Sum, Group, Mended, Lossy, Waits, Tally, Refuses, Called, Alarmed)
+ALL = {f"r:{cls.__name__}": cls for cls in _CLASSES}

@@ -14,7 +14,8 @@ from . import actors
 
 
 @pytest.fixture(autouse=True)
-def natsume_registry():
+def natsume_registry(monkeypatch):
+    monkeypatch.setattr(actors.Tally, "broken", False)
     actors.RUNS.clear()
     actors.Kept.failed.clear()
     return actors.ALL

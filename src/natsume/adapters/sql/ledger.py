@@ -103,14 +103,15 @@ class SqlLedger:
     async def prune(self, state: State, before: float, count: int) -> int:
         """Remove at most `count` tasks that ended so before this time, with all that is kept of them; how many.
 
-        The members of a join stay as long as the join does: that is until its callback goes, or it is itself as old
-        as the failed tasks that go.
+        The members of a join stay as long as the join does: that is until its callback goes, or, where no callback
+        is known, until it is itself as old as the failed tasks that go.
         """
         counted = exists().where(joins.c.id == tasks.c.join_id)
         old = select(tasks.c.id).where(tasks.c.state == state, tasks.c.finished_at < _moment(before), ~counted)
         async with transaction(self._engine) as connection:
             if state is State.FAILED:
-                await connection.execute(delete(joins).where(joins.c.opened_at < _moment(before)))
+                called = exists().where(tasks.c.id == joins.c.callback)
+                await connection.execute(delete(joins).where(joins.c.opened_at < _moment(before), ~called))
             ids = list((await connection.execute(old.limit(count))).scalars())
             if ids:
                 for table, key in _OF_A_TASK:

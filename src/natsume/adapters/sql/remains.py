@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import ColumnElement, and_, delete, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from natsume.adapters.sql.callbacks import over, readers_of
 from natsume.adapters.sql.engine import transaction
 from natsume.adapters.sql.ledger import next_epoch
 from natsume.adapters.sql.migrating import require
@@ -110,7 +111,7 @@ class SqlRemains:
         self._engine = engine
 
     async def joins(self, epoch: int) -> AsyncIterator[list[Join]]:
-        """The joins that count or are read yet: whose callback is not known to have ended."""
+        """The joins that count or are read yet: by callbacks that have not ended, or are dead and may be replayed."""
         after = ""
         while True:
             here = select(joins.c.id, joins.c.definition).where(joins.c.id > after, joins.c.epoch < epoch)
@@ -120,10 +121,11 @@ class SqlRemains:
                 asked = [one.id for join in page for one in (join.callback, join.on_failure) if one is not None]
                 states = select(tasks.c.id, tasks.c.state).where(tasks.c.id.in_(asked))
                 known = {row.id: State(row.state) for row in await connection.execute(states)}
+                called = await over(connection, known)
             if not found:
                 return
             after = found[-1].id
-            if wanted := [as_known(join, known) for join in page if known.get(join.callback.id) not in ENDED]:
+            if wanted := [join for join in (as_known(one, known) for one in page) if not readers_of(join) <= called]:
                 yield wanted
 
     async def members(self, join_ids: Sequence[str]) -> AsyncIterator[list[Remnant]]:
