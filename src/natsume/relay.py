@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from natsume.core.reaction import Due
+from natsume.ending import end
 from natsume.exceptions import BrokerError
 from natsume.model import limits, status, times
 from natsume.model.record import Place
@@ -172,6 +173,6 @@ async def relaying(engine: AsyncEngine, client: "Client") -> AsyncIterator[None]
     try:
         yield
     finally:
-        relay.cancel()
+        await end(relay)
         with suppress(asyncio.CancelledError, SQLAlchemyError):
-            await relay
+            relay.result()

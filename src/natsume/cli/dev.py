@@ -18,6 +18,7 @@ from natsume.cli.crew import Member
 from natsume.cli.session import Session, new_app, session_of
 from natsume.cli.signals import stop_on_signals
 from natsume.cli.worker import refuse_problems
+from natsume.ending import end
 from natsume.enums import Size
 from natsume.exceptions import UsageError
 from natsume.settings import Security, Settings
@@ -91,9 +92,7 @@ async def _live(session: Session, settings: Settings, port: int | None, ack_wait
             await asyncio.wait([stopped, *keepers], return_when=asyncio.FIRST_COMPLETED)
         finally:
             failed = [error for keeper in keepers if keeper.done() and (error := keeper.exception())]
-            for task in (told, *keepers):
-                task.cancel()
-            await asyncio.gather(told, *keepers, return_exceptions=True)
+            await end(stopped, told, *keepers)
             await asyncio.gather(*(member.stop(settings.grace_s) for member in members))
         if failed:
             raise failed[0]

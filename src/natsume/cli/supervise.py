@@ -7,12 +7,14 @@ that ended, finishes what runs and ends.
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from natsume.cli.crew import Member, NeverReady
 from natsume.cli.session import Session
 from natsume.cli.signals import INTERRUPTED, stop_on_signals
+from natsume.ending import end
 from natsume.enums import Size
 
 _log = logging.getLogger(__name__)
@@ -58,34 +60,34 @@ async def _supervise(crew: Crew, grace_s: float) -> int:
             member.kill()
 
     stopped = asyncio.create_task(stop_on_signals(hurry).wait())
-    keeping = asyncio.create_task(_keep(crew, members))
-    await asyncio.wait([stopped, keeping], return_when=asyncio.FIRST_COMPLETED)
-    if keeping.done():
-        stopped.cancel()
-        try:
-            await keeping
-        except NeverReady as error:  # what it has against its configuration it has said itself
-            return error.code if error.code > 0 else 1
-    keeping.cancel()
-    await asyncio.gather(keeping, return_exceptions=True)
+    keepers = [asyncio.create_task(keep) for keep in _keeping(members)]
+    telling = asyncio.create_task(_tell(crew, members))
+    ended, _ = await asyncio.wait([stopped, *keepers], return_when=asyncio.FIRST_COMPLETED)
+    await end(stopped, telling, *keepers)
+    try:
+        for failed in ended - {stopped}:
+            await failed
+    except NeverReady as error:  # what it has against its configuration it has said itself
+        return error.code if error.code > 0 else 1
     _log.info("supervisor stopping: %d workers finish what runs within %g s", len(members), grace_s)
     codes = await asyncio.gather(*(member.stop(grace_s) for member in members))
     _log.info("supervisor stopped")
     return INTERRUPTED if hurried else int(any(codes))
 
 
-async def _keep(crew: Crew, members: list[Member]) -> None:
-    """Keep all until cancelled; raises NeverReady if the first cannot even start."""
+def _keeping(members: list[Member]) -> list[Coroutine[Any, Any, None]]:
+    """What keeps each until cancelled; that of the first raises NeverReady if it cannot even start."""
     first, *others = members
 
     async def follow(member: Member) -> None:
         await first.ready.wait()
         await member.keep(patient=True)
 
-    async def tell() -> None:
-        for member in members:
-            await member.ready.wait()
-        facts = {"size": crew.size.value, "processes": crew.processes, "pids": [member.pid for member in members]}
-        _log.info("workers ready", extra=facts)
+    return [first.keep(), *map(follow, others)]
 
-    await asyncio.gather(first.keep(), *map(follow, others), tell())
+
+async def _tell(crew: Crew, members: list[Member]) -> None:
+    for member in members:
+        await member.ready.wait()
+    facts = {"size": crew.size.value, "processes": crew.processes, "pids": [member.pid for member in members]}
+    _log.info("workers ready", extra=facts)

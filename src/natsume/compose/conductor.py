@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +14,7 @@ from natsume.adapters.nats.records_feed import LedgerFeed
 from natsume.config.agenda import agenda
 from natsume.connected import connected
 from natsume.connecting import cancelling_of, claiming_of, outlet_of
+from natsume.ending import end
 from natsume.model.config import Applied, Unreadable
 from natsume.model.task import State
 from natsume.runtime.canceller import Canceller
@@ -35,8 +36,6 @@ if TYPE_CHECKING:  # workers and `--help` do without SQLAlchemy
 _log = logging.getLogger(__name__)
 
 _DUTY_PAUSE_S: Final = 1.0
-_STOP_AGAIN_S: Final = 15.0
-"""Longer than a cancelled duty takes to give up a database that is locked: cut off in that, its driver never ends."""
 
 Duty = Callable[[], Awaitable[None]]
 
@@ -64,7 +63,7 @@ async def conducting(settings: Settings, registry: Registry | None = None) -> As
             feed.close()
             events.close()
             records.close()
-            await _end(duties)
+            await end(*duties)
 
 
 async def _bringing_back(
@@ -171,19 +170,6 @@ def reconciler_of(broker: Broker, settings: Settings, registry: Registry) -> Rec
         broker.now,
         generation,
     )
-
-
-async def _end(duties: Iterable["asyncio.Task[None]"]) -> None:
-    """Cancel them until they have ended.
-
-    Once may be too little: in Python 3.11 `asyncio.wait_for`, by which drivers connect, loses a cancellation that
-    comes together with its answer.
-    """
-    left = set(duties)
-    while left:
-        for duty in left:
-            duty.cancel()
-        _, left = await asyncio.wait(left, timeout=_STOP_AGAIN_S)
 
 
 def _after(fact: asyncio.Event, duty: Duty) -> Duty:

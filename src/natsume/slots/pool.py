@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from natsume.actors.registry import Registry
+from natsume.ending import end
 from natsume.enums import Size
 from natsume.runtime.execute import Ended
 from natsume.runtime.reaching import Reach
@@ -89,6 +90,6 @@ async def slots(settings: Settings, registry: Registry, size: Size, concurrency:
             await pool.warm(min(concurrency, _WARM_MAX))
         yield pool
     finally:
-        watching.cancel()
+        await end(watching)
         await pool.close()
         await nursery.close()

@@ -1,12 +1,14 @@
 """What conductors write into the ledger, over a real broker and each database."""
 
 import asyncio
+from functools import partial
 
 from natsume.adapters.sql import migrating
 from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.remains import SqlRemains
 from natsume.compose import conductor
 from natsume.compose.conductor import conducting, database
+from natsume.ending import end
 from natsume.runtime.sweeper import Sweeper
 from natsume.testing import until
 
@@ -77,7 +79,7 @@ async def test_a_conductor_ends_also_where_a_driver_loses_a_cancellation(natsume
         await asyncio.Event().wait()
 
     monkeypatch.setattr(Sweeper, "run", deaf)
-    monkeypatch.setattr(conductor, "_STOP_AGAIN_S", 0.5)
+    monkeypatch.setattr(conductor, "end", partial(end, again_s=0.5))
     async with asyncio.timeout(30), conducting(natsume_settings):
         await begun.wait()
     assert lost.is_set()

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
 from natsume.adapters.nats.parsing import WireParser
+from natsume.ending import end
 from natsume.exceptions import Disconnected
 
 Handler = Callable[[bytes, bytes, bytes, bytes | None], None]
@@ -113,10 +114,9 @@ class Wire(Client):
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         await super()._close(status, do_cbs)
         trying = self._reconnection_task
-        # On Python 3.11 a cancellation is lost that comes with a refusal: it would try for ever, and hold up who waits.
-        while trying is not None and trying is not asyncio.current_task() and not trying.done():
-            trying.cancel()
-            await asyncio.wait([trying], timeout=_CANCEL_AGAIN_S)
+        if trying is not None and trying is not asyncio.current_task():
+            # It loses a cancellation that comes with a refusal, would try for ever, and hold up who waits.
+            await end(trying, again_s=_CANCEL_AGAIN_S)
 
     async def _attempt_reconnect(self) -> None:
         self._pending.clear()
