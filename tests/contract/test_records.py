@@ -2,14 +2,18 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
+from natsume.adapters.nats.batch_publish import BatchPublisher
 from natsume.adapters.nats.broker import Broker
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.exceptions import BrokerError, Disconnected
-from natsume.model.record import History
+from natsume.exceptions import BrokerError, Disconnected, NotAcknowledged
+from natsume.model.record import Done, History
 from natsume.model.task import State
 from natsume.ports import Records
+from natsume.settings import Settings
+from natsume.testing import until
 
 from .conftest import done, failed, started
 
@@ -51,6 +55,85 @@ async def test_commits_in_one_go_are_told_each_in_order(broker: Broker) -> None:
     written = await broker.records.commit_all([done("b", "run-1"), done("a", "run-2"), done("c", "run-3")])
     assert written == [False, True, True]
     assert await broker.records.commit_all([]) == []
+
+
+@pytest.mark.parametrize("standing", ["abc", "a", "b", "c", ""])
+async def test_of_commits_in_one_go_those_that_stand_already_refuse_no_other(records: Records, standing: str) -> None:
+    for name in standing:
+        assert await records.commit(done(name, "other"))
+    written = await records.commit_all([done(name) for name in "abc"])
+    assert written == [name not in standing for name in "abc"]
+    found = await records.look_up([(name, 1) for name in "abc"])
+    nonces = [one.done and one.done.nonce for one in found]
+    assert nonces == ["other" if name in standing else "run-1" for name in "abc"]
+    assert await records.commit_all([done("a")]) == ["a" not in standing]
+
+
+async def test_commits_in_one_go_of_many_workers_at_once_leave_one_record_each(
+    natsume_server: EmbeddedServer, broker: Broker, natsume_settings: Settings
+) -> None:
+    others = [await Broker.connect(natsume_settings) for _ in range(3)]
+    try:
+        written = await asyncio.gather(
+            *(
+                one.records.commit_all([done(f"t{number}", f"run-{worker}-{again}") for number in range(600)])
+                for worker, one in enumerate([broker, *others])
+                for again in range(3)
+            )
+        )
+    finally:
+        for one in others:
+            await one.close()
+    for outcomes in zip(*written, strict=True):
+        assert sorted(outcomes) == [False] * 11 + [True]
+
+
+async def test_commits_in_one_go_stand_also_where_the_stream_takes_no_batches(broker: Broker) -> None:
+    config = (await broker.stream_info("RECORDS"))["config"]
+    body = msgspec.json.encode({**config, "allow_batched": False})
+    answer = msgspec.json.decode(await broker.request("$JS.API.STREAM.UPDATE.RECORDS", body))
+    assert "error" not in answer
+    assert await broker.records.commit(done("b", "other"))
+    assert await broker.records.commit_all([done("a"), done("b"), done("c")]) == [True, False, True]
+
+
+async def test_commits_in_one_go_that_a_killed_broker_may_have_are_unknown_and_stand_once(
+    broker: Broker, natsume_server: EmbeddedServer
+) -> None:
+    records = [done(f"t{number}") for number in range(2000)]
+    committing = asyncio.create_task(broker.records.commit_all(records))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(natsume_server.kill)
+    told = await committing
+    assert {type(one) for one in told} <= {bool, Disconnected}
+    natsume_server.start()
+    again = await until(lambda: _all_told(broker, records))
+    assert again == [True] * 2000
+
+
+async def _all_told(broker: Broker, records: list[Done]) -> list[bool | BrokerError]:
+    told = await broker.records.commit_all(records)
+    return told if all(isinstance(one, bool) for one in told) else []
+
+
+async def test_what_the_server_lost_of_a_batch_is_unknown_and_the_rest_is_stored(broker: Broker) -> None:
+    def answer(_subject: bytes, reply: bytes, body: bytes, _headers: bytes | None) -> None:
+        if body == b"4":
+            broker.wire.send(reply, b"", b"", b'{"type":"gap","last_seq":2,"seq":4}')
+        if body == b"5":
+            broker.wire.send(reply, b"", b"", b'{"type":"err","seq":5,"error":{"err_code":10071,"description":"no"}}')
+            broker.wire.send(reply, b"", b"", b'{"stream":"S","seq":77,"batch":"b","count":4}')
+        if body == b"short":
+            broker.wire.send(reply, b"", b"", b'{"stream":"S","seq":78,"batch":"b","count":1}')
+
+    broker.wire.listen("like.a.stream", answer)
+    publisher = BatchPublisher(broker.wire)
+    told = await publisher.publish([(b"like.a.stream", b"", b"%d" % number) for number in range(1, 6)])
+    assert [type(one) for one in told] == [type(None), NotAcknowledged, NotAcknowledged, type(None), BrokerError]
+    short = await publisher.publish([(b"like.a.stream", b"", body) for body in (b"1", b"2", b"short")])
+    assert [type(one) for one in short] == [NotAcknowledged] * 3
+    assert await publisher.publish([(b"no.stream", b"", b"")]) != [None]
+    publisher.close()
 
 
 async def test_commits_in_one_go_are_each_unknown_without_a_connection(broker: Broker) -> None:

@@ -14,9 +14,9 @@ EMPTY = {lane: Reading() for lane in LANES}
 
 TABLE = [
     (Facts(), []),
-    (Facts(version="2.12.0", schedules_allowed=True, skew_s=0.9, lanes=EMPTY, effects=Reading()), []),
-    (Facts(version="2.12.0-RC.1"), []),
-    (Facts(version="2.11.9"), [("error", "version")]),
+    (Facts(version="2.14.0", schedules_allowed=True, skew_s=0.9, lanes=EMPTY, effects=Reading()), []),
+    (Facts(version="2.14.0-RC.1"), []),
+    (Facts(version="2.13.9"), [("error", "version")]),
     (Facts(version="2.9"), [("error", "version")]),
     (Facts(version="3.0.0"), []),
     (Facts(jetstream="the broker has no JetStream"), [("error", "jetstream")]),

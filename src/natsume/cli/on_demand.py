@@ -24,10 +24,8 @@ if TYPE_CHECKING:  # a task without locks or children must not pay for it
 _NAME: Final = "natsume call"
 
 
-class ByHand(Run):
+class ByHand(Run, eq=False):
     """A run without a delivery: losing a lock interrupts it at once."""
-
-    __slots__ = ()
 
     def lease_gone(self) -> None:
         """Stop the task, which may no longer do what the lock allowed."""

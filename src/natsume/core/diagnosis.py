@@ -9,7 +9,7 @@ from natsume.core.lanes import Reading, judge, judge_effects
 from natsume.model.lock import Hold, Standing
 from natsume.model.subject import Lane
 
-VERSION_MIN: Final = (2, 12)
+VERSION_MIN: Final = (2, 14)
 SKEW_MAX_S: Final = 1.0
 SYNC_MAX_S: Final = 1.0
 HELD_LONG_S: Final = 3600.0
@@ -87,7 +87,7 @@ def _server(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "error",
             "version",
-            f"nats-server {facts.version} has no message schedules",
+            f"nats-server {facts.version} has no message schedules, or takes no batches",
             f"upgrade it to {wanted} or newer",
         )
     if facts.jetstream is not None:
@@ -188,6 +188,6 @@ def _is_gone(worker: str, connected: tuple[str, ...] | None) -> bool:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """The numbers of a version; `2.12.0-RC.1` counts as 2.12.0."""
+    """The numbers of a version; `2.14.0-RC.1` counts as 2.14.0."""
     parts = version.partition("-")[0].split(".")
     return tuple(int(part) for part in parts if part.isdigit())

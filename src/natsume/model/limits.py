@@ -167,7 +167,7 @@ UNKNOWN_OFFERS_MAX: Final = 4
 BATCH_MAX: Final = 10_000
 """Tasks that one call of an actor may run together."""
 
-GATHER_AHEAD: Final = 100
+GATHER_AHEAD: Final = 300
 """Tasks that are asked for at once, beyond free slots, for calls that are not full."""
 
 GATHERED_MAX: Final = 10_000

@@ -35,6 +35,7 @@ class Gatherings:
         self._slots = slots
         self._ripened = ripened
         self._loop = asyncio.get_running_loop()
+        self._proved = 0
         self._open: dict[Hashable, Gathering] = {}
         self.ripe: tuple[deque[Gathering], ...] = tuple(deque() for _ in range(lanes))
 
@@ -58,6 +59,7 @@ class Gatherings:
                 self._ripen(next(iter(self._open.values())))
         gathering.deliveries.append(delivery)
         if len(gathering.deliveries) >= gathering.most:
+            self._proved = gathering.most
             self._close(gathering)
         elif delivery.task.waits or delivery.task.grants:
             self._ripen(gathering)
@@ -72,12 +74,15 @@ class Gatherings:
         return gathering.deliveries
 
     def ahead(self) -> int:
-        """How many more to ask for: what open gatherings lack, but no more at once than proved to come."""
+        """How many more to ask for: what open gatherings lack, but no more at once than proved to come.
+
+        One that was full proves as many, also for those that are not open yet, until one is ripe before it is full.
+        """
         gathered = lacking = 0
         for gathering in self._open.values():
             gathered += len(gathering.deliveries)
             lacking += gathering.most - len(gathering.deliveries)
-        return min(gathered, lacking, GATHER_AHEAD)
+        return min(max(self._proved, min(gathered, lacking)), GATHER_AHEAD)
 
     @property
     def ripe_count(self) -> int:
@@ -117,6 +122,7 @@ class Gatherings:
         return [*full, *self._open.values()]
 
     def _in_time(self, gathering: Gathering) -> None:
+        self._proved = 0
         self._ripen(gathering)
         self._ripened()
 

@@ -111,10 +111,10 @@ class Intake:
         allowance = self.concurrency - self.running + pick.ahead(self.concurrency, self._ended_per_s)
         outstanding = [deliveries.outstanding(lane) for lane in self._lanes]
         room = allowance - self.buffered
-        if room > 0:
-            room += self._gatherings.ahead()
-            room = min(room, limits.GATHERED_MAX + 2 * self.concurrency - len(self.in_hand))
-        wanted = pick.pulls(room, outstanding, self._flowing)
+        gathered_most = limits.GATHERED_MAX + 2 * self.concurrency - len(self.in_hand)
+        room = min(room, gathered_most)
+        together = min(self._gatherings.ahead(), gathered_most - room)
+        wanted = pick.pulls(room, together, outstanding, self._flowing)
         for number, count in enumerate(wanted):
             if count:
                 self._flowing[number] = False

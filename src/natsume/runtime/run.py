@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from natsume.actors.registry import Actor
 from natsume.control import Teller
 from natsume.core import outcome, phases
@@ -70,68 +72,40 @@ def _as_it_is(error: BaseException) -> BaseException:
     return error
 
 
-class Run:
+class Run(msgspec.Struct, eq=False):
     """A delivery, its phase, its leases and the asyncio task that drives it."""
 
-    __slots__ = (
-        "actor",
-        "batch",
-        "delivery",
-        "driver",
-        "elsewhere",
-        "explain",
-        "flag",
-        "grants",
-        "half",
-        "interrupted_by",
-        "leases",
-        "lost",
-        "nonce",
-        "noted",
-        "phase",
-        "progress",
-        "rules",
-        "running_since",
-        "shared",
-        "shares",
-        "started_at",
-        "stopping",
-        "stuck",
-        "task",
-        "teller",
-        "told_at",
-        "wants",
-    )
+    delivery: Delivery
+    nonce: str
+    phase: phases.Phase = _BUFFERED
+    rules: Rules = _UNOPENED
+    actor: Actor | None = None
+    task: Any = None
+    leases: list[Lease] = []
+    shared: Sequence[Lease] = ()
+    wants: Sequence[Want] = ()
+    shares: Sequence[Share] = ()
+    grants: dict[str, float] = {}
+    lost: bool = False
+    noted: bool = False
+    flag: Flag | None = None
+    stopping: bool = False
+    stuck: bool = False
+    teller: Ending | None = None
+    progress: Progress | None = None
+    told_at: float = 0.0
+    started_at: float = 0.0
+    running_since: float | None = None
+    interrupted_by: str | None = None
+    driver: asyncio.Task[None] | None = None
+    batch: Together | None = None
+    half: str = ""
+    elsewhere: Elsewhere | None = None
+    explain: Callable[[BaseException], BaseException] = _as_it_is
 
-    def __init__(self, delivery: Delivery, nonce: str) -> None:
-        self.delivery = delivery
-        self.nonce = nonce
-        self.phase: phases.Phase = _BUFFERED
-        self.rules = _UNOPENED
-        self.actor: Actor | None = None
-        self.task: Any = None
-        self.leases: list[Lease] = []
-        self.shared: Sequence[Lease] = ()
-        self.wants: Sequence[Want] = ()
-        self.shares: Sequence[Share] = ()
-        self.grants = delivery.grants or {}
-        delivery.grants = None
-        self.lost = False
-        self.noted = False
-        self.flag: Flag | None = None
-        self.stopping = False
-        self.stuck = False
-        self.teller: Ending | None = None
-        self.progress: Progress | None = None
-        self.told_at = 0.0
-        self.started_at = 0.0
-        self.running_since: float | None = None
-        self.interrupted_by: str | None = None
-        self.driver: asyncio.Task[None] | None = None
-        self.batch: Together | None = None
-        self.half = ""
-        self.elsewhere: Elsewhere | None = None
-        self.explain: Callable[[BaseException], BaseException] = _as_it_is
+    def __post_init__(self) -> None:
+        if self.delivery.grants is not None:
+            self.grants, self.delivery.grants = self.delivery.grants, None
 
     @property
     def has_started(self) -> bool:

@@ -10,6 +10,7 @@ from natsume.core.delivery import Delivery
 from natsume.enums import Priority, Size
 from natsume.model.subject import Lane
 from natsume.model.task import Task
+from natsume.runtime.gathering import Gatherings
 from natsume.runtime.intake import Intake
 from natsume.testing import until
 
@@ -113,6 +114,17 @@ async def test_more_is_asked_for_than_slots_only_as_far_as_members_came(intake):
         intake.arrived(delivery(number, "Gathers"))
     await asyncio.sleep(0)
     assert 50 <= sum(asked.values()) - before <= 60
+
+
+async def test_a_full_batch_proves_as_many_until_one_waits_in_vain(started):
+    gatherings = Gatherings(ACTORS, len(LANES), SLOTS, lambda: None)
+    few = Registry.of_classes({"t:Few": Few}).actors[0].batching.most
+    for number in range(few):
+        gatherings.add(delivery(number), 1)
+    assert gatherings.ahead() == few
+    gatherings.add(delivery(10), 1)
+    await until(lambda: gatherings.ripe_count == 2)
+    assert gatherings.ahead() == 1
 
 
 async def test_doubt_and_a_new_run_of_the_broker_reach_what_gathers(intake, started):

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from natsume.adapters.nats import claims, joins, limiters
+from natsume.adapters.nats.batch_publish import BatchPublisher
 from natsume.adapters.nats.clock import BrokerClock
 from natsume.adapters.nats.config import KvValue
 from natsume.adapters.nats.connection import connect_wire
@@ -64,9 +65,10 @@ class Broker:
         self.now = self._clock.now
         self.request = requests(wire)
         self.publisher = Publisher(wire)
+        self._batches = BatchPublisher(wire)
         self._records_reader = DirectReader(wire, RECORDS)
         self._locks_reader = DirectReader(wire, f"KV_{BUCKET}")
-        self.records = StreamRecords(self.publisher, self._records_reader)
+        self.records = StreamRecords(self.publisher, self._batches, self._records_reader)
         self.outgoing = StreamOutgoing(self.publisher)
         self._tasks_reader = DirectReader(wire, TASKS)
         self._joins_reader = DirectReader(wire, f"KV_{joins.BUCKET}")
@@ -162,6 +164,7 @@ class Broker:
         self._limiters_reader.close()
         self._claims_reader.close()
         self.publisher.close()
+        self._batches.close()
         self._records_reader.close()
         self._locks_reader.close()
         self._tasks_reader.close()

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from natsume.adapters.nats.batch_publish import BatchPublisher
 from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.publish import ANOTHER_IN_FLIGHT, WRONG_LAST_SEQUENCE, Publisher
 from natsume.exceptions import BrokerError
@@ -29,8 +30,9 @@ _UNDECIDED_S: Final = 0.05
 class StreamRecords:
     """The facts of tasks in the RECORDS stream."""
 
-    def __init__(self, publisher: Publisher, reader: DirectReader) -> None:
+    def __init__(self, publisher: Publisher, batches: BatchPublisher, reader: DirectReader) -> None:
         self._publisher = publisher
+        self._batches = batches
         self._reader = reader
 
     async def commit(self, record: Done) -> bool:
@@ -45,16 +47,16 @@ class StreamRecords:
 
     async def commit_all(self, records: Sequence[Done]) -> list[bool | BrokerError]:
         """Write each unless one stands, all in one go; of each in order, whether this very run's stands, or why not."""
-        told = await self._publisher.publish_all([(*_commitment(record), _encode(record)) for record in records])
+        told = await self._batches.publish([(*_commitment(record), _encode(record)) for record in records])
         return [
-            await self._decided(record, outcome) if isinstance(outcome, BrokerError) else True
-            for record, outcome in zip(records, told, strict=True)
+            True if refusal is None else await self._decided(record, refusal)
+            for record, refusal in zip(records, told, strict=True)
         ]
 
-    async def _decided(self, record: Done, outcome: BrokerError) -> bool | BrokerError:
-        """Whether a record stands that was refused, or whose publish met another one."""
-        if outcome.code not in {WRONG_LAST_SEQUENCE, ANOTHER_IN_FLIGHT}:
-            return outcome
+    async def _decided(self, record: Done, refusal: BrokerError) -> bool | BrokerError:
+        """Whether a record stands after all; what the server itself refused is asked for once more, alone."""
+        if not refusal.code:
+            return refusal
         try:
             return await self.commit(record)
         except BrokerError as error:
