@@ -1,5 +1,7 @@
 """What is written is read back; whatever bytes arrive are an envelope, never an exception."""
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -49,6 +51,28 @@ def test_what_is_written_is_read(task: Task, resent: bool) -> None:
     assert len(headers) <= limits.HEADERS_MAX
     envelope = codec.decode(task.lane, task.actor, "derived", headers, task.body)
     assert envelope == codec.Envelope(task, None, resent, fired=False)
+
+
+plain = some.builds(
+    Task,
+    id=ids | some.text(max_size=3),
+    actor=some.just("app:Fit"),
+    lane=some.just(LANES[0]),
+    body=some.just(b"{}"),
+    submitted_at=some.just(1.0) | some.floats(0, 1e9),
+    tracked=some.booleans(),
+    attempt=some.integers(1, 2),
+)
+stamps = some.sampled_from([b"", b"2026-11-21T10:00:00.5Z", b"9999-99-99T99:99:99.999Z", b"20260101T00:00:00.00000000"])
+
+
+@given(plain, some.booleans(), some.none() | stamps)
+def test_what_most_messages_are_like_is_read_as_any_other(task: Task, resent: bool, stamp: bytes | None) -> None:
+    lines = codec.task_headers(task, resent=resent)
+    if stamp is not None:
+        lines = re.sub(rb"ce-time: [^\r]*", b"ce-time: " + stamp, lines)
+    headers = message(b"Nats-Msg-Id: x\r\n" + lines)
+    assert read(headers) == read(headers.replace(b"ce-id", b"CE-ID"))
 
 
 @given(some.none() | some.binary(max_size=512))

@@ -48,6 +48,13 @@ _TIME_FIRST: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
 _TIME_END: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 """A time outside could not be written again, and its task never be armed."""
 _IDS: Final = {"parent", "root", "join", "after", "claim", "replay_of"}
+_COMMON: Final = re.compile(
+    rb"NATS/1\.0\r\nNats-Msg-Id: [^\r\n]{1,%d}\r\nce-id: ([A-Za-z0-9_=-]{1,%d})\r\nNatsume-Schema: %b\r\n"
+    rb"ce-time: ([0-9TZ:.-]{20,27})\r\n(Natsume-Tracked: 1\r\n)?\r\n"
+    % (limits.HEADER_VALUE_MAX, limits.ID_MAX, SCHEMA.encode())
+)
+"""What clients of ours write of a task that nothing more is to be said of: read as one, in a third of the time."""
+
 _labels = msgspec.json.Decoder(dict[str, str])
 _grants = msgspec.json.Decoder(dict[str, float])
 
@@ -126,6 +133,9 @@ def decode(lane: Lane, actor: str | None, derived_id: str, headers: bytes | None
         return Envelope(Task(derived_id, "", lane, body), Fault(Reason.UNKNOWN_ACTOR, sentence))
     if headers is None:
         return Envelope(Task(derived_id, actor, lane, body))
+    if (common := _COMMON.fullmatch(headers)) and (at := _seconds(common[2])) is not None:
+        task_id, tracked = common[1].decode(), common[3] is not None
+        return Envelope(Task(task_id, actor, lane, body, submitted_at=at, tracked=tracked))
     known: dict[str, object] = {"id": derived_id}
     seen: set[bytes] = set()
     try:
@@ -171,20 +181,21 @@ def _read_id(known: dict[str, object], _name: bytes, value: bytes) -> None:
 
 
 def _read_time(known: dict[str, object], name: bytes, value: bytes) -> None:
-    try:
-        known[_TIMES[name]] = _seconds(value)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{name.decode()} must be a time as RFC 3339 writes it") from None
+    at = _seconds(value)
+    if at is None:
+        raise ValueError(f"{name.decode()} must be a time as RFC 3339 writes it")
+    known[_TIMES[name]] = at
 
 
 @lru_cache(maxsize=256)
-def _seconds(stamp: bytes) -> float:
-    """A Unix time; many tasks that were submitted together have the same."""
-    at = datetime.fromisoformat(stamp.decode("ascii"))
-    seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-    if not _TIME_FIRST <= seconds < _TIME_END:
-        raise ValueError
-    return seconds
+def _seconds(stamp: bytes) -> float | None:
+    """A Unix time, None if it is none; many tasks that were submitted together have the same."""
+    try:
+        at = datetime.fromisoformat(stamp.decode("ascii"))
+        seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return seconds if _TIME_FIRST <= seconds < _TIME_END else None
 
 
 def _read_count(known: dict[str, object], name: bytes, value: bytes) -> None:
