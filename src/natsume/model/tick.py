@@ -118,6 +118,11 @@ def parse_id(task_id: str) -> tuple[str, datetime] | None:
         return None
 
 
+def ids_since(schedule: str, since: float) -> tuple[str, str]:
+    """The first id that a tick of a schedule due since then (Unix seconds) may have, and what follows its last."""
+    return f"{schedule}-{datetime.fromtimestamp(since, UTC):{_DUE}}", f"{schedule}-:"
+
+
 @lru_cache(maxsize=1024)
 def _id(key: ScheduleKey) -> str:
     name = subject.encode(key.actor.partition(":")[2])[:_NAME_MAX]

@@ -10,9 +10,11 @@ from natsume.adapters.nats.kept import KvKept
 from natsume.adapters.nats.topology import ensure
 from natsume.adapters.sql.reading import SqlReading
 from natsume.adapters.sql.remains import SqlEpochs, SqlRemains
+from natsume.adapters.sql.ticks import SqlTicks
 from natsume.exceptions import BrokerError
 from natsume.model.record import Settled
 from natsume.model.subject import RECORDS
+from natsume.restoring.last_ticks import last_ticks
 from natsume.restoring.startup import run_hooks
 from natsume.runtime.finisher import Finisher
 from natsume.runtime.rebuilding import Rebuilding
@@ -52,6 +54,7 @@ def restorer_of(broker: Broker, engine: AsyncEngine, settings: Settings, registr
         rebuilding,
         meet,
         lambda: run_hooks(settings.prefixes),
+        lambda kept: last_ticks(SqlTicks(engine), registry, settings.schedules_off or (), kept, broker.now()),
         broker.now,
         f"{settings.worker} {os.urandom(4).hex()}",
     )

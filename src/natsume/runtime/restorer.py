@@ -6,7 +6,7 @@ What people set in the bucket `config` it copies to the ledger, for then.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -45,15 +45,20 @@ class Restorer:
         rebuilding: Callable[[], Rebuilding],
         meet: Callable[[], Awaitable[str]],
         hooks: Callable[[], Awaitable[list[str]]],
+        derived: Callable[[Mapping[str, bytes]], Awaitable[Mapping[str, bytes]]],
         now: Callable[[], float],
         who: str,
     ) -> None:
-        """`meet` makes sure that the broker has its streams, and names it; `hooks` are called before all else."""
+        """`meet` makes sure that the broker has its streams, and names it; `hooks` are called before all else.
+
+        `derived` gives, for the configuration that was kept, what else the ledger tells of the bucket `config`.
+        """
         self._epochs = epochs
         self._kept = kept
         self._rebuilding = rebuilding
         self._meet = meet
         self._hooks = hooks
+        self._derived = derived
         self._now = now
         self._who = who[-limits.LEDGER_NAME_MAX :]
         self._changed = asyncio.Event()
@@ -122,7 +127,8 @@ class Restorer:
         # Before anybody can take a lock in it, as far as that is up to us: tokens must grow.
         await self._kept.raise_epoch(number - 1)
         names = await self._hooks()
-        await self._kept.restore(await self._epochs.configuration())
+        kept = await self._epochs.configuration()
+        await self._kept.restore({**kept, **await self._derived(kept)})
         self.known.set()
 
         async def still() -> None:

@@ -5,6 +5,7 @@ from typing import Final
 
 from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
+from natsume.adapters.nats.schedules import RAN, RAN_TTL
 from natsume.exceptions import BrokerError
 from natsume.model import limits
 from natsume.model.subject import kv
@@ -43,7 +44,8 @@ class KvKept:
     async def restore(self, values: Mapping[str, bytes]) -> None:
         """Store those that are not there."""
         for key, value in values.items():
-            await self._put(kv(BUCKET, key), _FENCE % 0, value)
+            lasts = RAN_TTL if key.startswith(RAN) else b""
+            await self._put(kv(BUCKET, key), _FENCE % 0 + lasts, value)
 
     async def finish(self) -> None:
         """Say that all is there that is to be."""

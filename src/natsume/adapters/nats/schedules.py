@@ -20,7 +20,8 @@ from natsume.schedules import parse
 BUCKET: Final = "config"
 _PAGE: Final = 500
 _FENCE: Final = "Nats-Expected-Last-Subject-Sequence: {}\r\n"
-_RAN_TTL: Final = b"Nats-TTL: %ds\r\n" % START_TTL_S
+RAN: Final = "ran."
+RAN_TTL: Final = b"Nats-TTL: %ds\r\n" % START_TTL_S
 _DELETE: Final = f"$JS.API.STREAM.MSG.DELETE.{TASKS}"
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -76,11 +77,11 @@ class StreamSchedules:
 
     async def ran(self, keys: Sequence[str]) -> dict[str, Ran]:
         """The latest starts of these schedules, by their ids."""
-        return await self._kept("ran.", keys, Ran)
+        return await self._kept(RAN, keys, Ran)
 
     async def started(self, schedule: str, ran: Ran) -> None:
         """Keep the start of a schedule's tick."""
-        await self._publisher.publish(kv(BUCKET, f"ran.{schedule}").encode(), _RAN_TTL, msgspec.json.encode(ran))
+        await self._publisher.publish(kv(BUCKET, RAN + schedule).encode(), RAN_TTL, msgspec.json.encode(ran))
 
     async def _kept(self, prefix: str, keys: Sequence[str], kind: type[T]) -> dict[str, T]:
         prefix, found = kv(BUCKET, prefix), {}
