@@ -1,6 +1,10 @@
 """A broker that can be emptied, and a ledger that stays."""
 
+import asyncio
+import os
 import shutil
+import sys
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,6 +15,8 @@ from natsume.adapters.sql.engine import engine_of
 from natsume.adapters.sql.schema import tasks
 
 from . import actors
+
+NATSUME = Path(sys.executable).with_name("natsume")
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +50,24 @@ def wipe(natsume_server):
         natsume_server.start()
 
     return wipe
+
+
+@pytest.fixture
+def natsume_command(natsume_settings):
+    """Runs a command in a process of its own; its exit code and what it says."""
+
+    async def run(*arguments: str) -> tuple[int, str, str]:
+        environ = os.environ | {
+            "NATSUME_NATS_URL": natsume_settings.nats_url,
+            "NATSUME_DATABASE_URL": natsume_settings.database_url,
+        }
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(NATSUME, *arguments, env=environ, stdout=pipe, stderr=pipe)
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+    return run
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A broker is emptied while what a join called is a dead letter, or the replay of one: it still reads its members."""
 
+import json
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -79,6 +80,16 @@ async def test_its_replay_reads_how_the_members_ended(
         await rebuilt()
         assert await client.result(await client.letters.replay(letter)) == read
     assert before | {name: 2} == RUNS
+
+
+async def test_commands_recreate_and_replay(natsume_broker, serve, dies, natsume_command):
+    async with serve() as client:
+        _, letter = await dies(client, Called())
+        code, _, err = await natsume_command("restore", "--recreate")
+        assert code == 0, err
+        code, out, err = await natsume_command("dead", "replay", letter, "--json")
+        assert code == 0, err
+        assert await client.result(json.loads(out)[0]["replay"]) == ["one", "two"]
 
 
 async def test_a_replay_that_waited_goes_on(natsume_broker, serve, dies, wipe, rebuilt, states):

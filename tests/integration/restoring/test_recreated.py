@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from functools import partial
 
 import pytest
 
@@ -21,24 +19,11 @@ from natsume.testing import until
 from .actors import ALL, RUNS, Kept, Plain
 
 REGISTRY = Registry.of_classes(ALL)
-NATSUME = Path(sys.executable).with_name("natsume")
 
 
 @pytest.fixture
-def restore(natsume_settings):
-    async def run(*options: str) -> tuple[int, str, str]:
-        environ = os.environ | {
-            "NATSUME_NATS_URL": natsume_settings.nats_url,
-            "NATSUME_DATABASE_URL": natsume_settings.database_url,
-        }
-        command = [str(NATSUME), "restore", *options]
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*command, env=environ, stdout=pipe, stderr=pipe)
-        out, err = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, out.decode(), err.decode()
-
-    return run
+def restore(natsume_command):
+    return partial(natsume_command, "restore")
 
 
 async def test_nothing_is_lost_and_each_runs_once(natsume_broker, natsume_settings, engine, restore, natsume_server):
