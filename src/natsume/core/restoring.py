@@ -43,10 +43,13 @@ def task_of(row: Row) -> Task | None:
             task = _child(row, body)
     except (LookupError, ValueError, msgspec.MsgspecError):
         return None
+    return again(replace(task, id=row.id), row)
+
+
+def again(task: Task, row: Row) -> Task:
+    """A task at the attempt that it had reached, known to the ledger from now on."""
     attempt = max(task.attempt, row.failures + 1)
-    return replace(
-        task, id=row.id, tracked=True, attempt=attempt, hop=0, waits=0, offers=0, waiting_since=None, grants=None
-    )
+    return replace(task, tracked=True, attempt=attempt, hop=0, waits=0, offers=0, waiting_since=None, grants=None)
 
 
 def flag_of(row: Row) -> Flag:

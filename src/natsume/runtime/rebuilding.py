@@ -6,7 +6,7 @@ again are sent as resent, joins and claims are made only where there are none. S
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -17,9 +17,9 @@ from natsume.core.reaction import callback_of
 from natsume.exceptions import FlagsFull
 from natsume.model import limits, times
 from natsume.model.claim import Claim
-from natsume.model.ledger import Remnant
+from natsume.model.ledger import Remnant, Row
 from natsume.model.record import Done, Submitted
-from natsume.model.task import ENDED, Task
+from natsume.model.task import ENDED, State, Task
 from natsume.model.told import Flag
 from natsume.ports import Claims, Flags, Joins, Outgoing, Records, Remains
 from natsume.service.insist import insist
@@ -60,6 +60,7 @@ class Rebuilding:
         self._flags = flags
         self._eligible = eligible
         self._now = now
+        self._called: dict[str, Task] = {}
         self.counts = Counts()
 
     async def carry_out(self, epoch: int, still: Callable[[], Awaitable[None]]) -> Counts:
@@ -85,10 +86,13 @@ class Rebuilding:
                 await self._send([(callback_of(join, join.callback).task, join.opened_at, None)])
         await self._joins.open([msgspec.structs.replace(join, fired=join.fired or not join.total) for join in joins])
         ids, known = [join.id for join in joins], {join.id: set[int]() for join in joins}
+        results: dict[str, msgspec.Raw] = {}
         async for page in self._remains.members(ids):
             for one in page:
                 if one.row.join_id is not None and one.row.member is not None:
                     known[one.row.join_id].add(one.row.member)
+                    if one.row.state is State.COMPLETED:
+                        results[one.row.join_id] = msgspec.Raw((one.row.result or "null").encode())
             ends = [restoring.done_of(one, ids) for one in page if one.row.state in ENDED]
             await self._commit(ends)
             self.counts.ended += len(ends)
@@ -100,13 +104,14 @@ class Rebuilding:
                 page_of = missing[at : at + limits.RESTORE_PAGE]
                 await self._commit([restoring.unknown_member(join, member, self._now()) for member in page_of])
             self.counts.dropped += len(missing)
+        self._called |= {task.id: task for join in joins for task in _called(join, results.get(join.id))}
         self.counts.joins += len(joins)
 
     async def _go_on(self, page: Sequence[Remnant]) -> None:
         now, sends, losses = self._now(), list[tuple[Task, float, float | None]](), []
         for one in page:
-            task = restoring.task_of(one.row)
-            if task is not None and (one.row.tracked or self._eligible(task.actor)):
+            task = self._task_of(one.row)
+            if task is not None:
                 at = one.row.submitted_at if one.row.submitted_at is not None else one.row.enqueued_at
                 sends.append((task, at, restoring.due_of(one.row, now)))
             else:
@@ -118,6 +123,14 @@ class Rebuilding:
         await self._commit([restoring.lost(row, there, now) for row in losses])
         self.counts.tasks += len(sends)
         self.counts.dropped += len(losses)
+
+    def _task_of(self, row: Row) -> Task | None:
+        """The task as it is sent again; a callback is known by its join. None for one that is lost."""
+        task = restoring.task_of(row)
+        if task is not None and (row.tracked or self._eligible(task.actor)):
+            return task
+        called = self._called.get(row.id)
+        return None if called is None else restoring.again(called, row)
 
     async def _there(self, page: Iterable[Remnant]) -> Collection[str]:
         ids = sorted({one.row.join_id for one in page if one.row.join_id is not None})
@@ -149,6 +162,13 @@ class Rebuilding:
 
     async def _insist(self, publish: Callable[..., Awaitable[Any]], *arguments: object) -> None:
         await insist(lambda _: publish(*arguments))
+
+
+def _called(join: Join, result: msgspec.Raw | None) -> Iterator[Task]:
+    """The callbacks of a join that were submitted, with the result of its member where they take one."""
+    for child, submitted in ((join.callback, join.fired), (join.on_failure, join.failure_told)):
+        if child is not None and submitted and (child.takes is None or result is not None):
+            yield callback_of(join, child, result).task
 
 
 async def _all(publishes: Iterable[Awaitable[None]]) -> None:

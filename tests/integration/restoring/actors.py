@@ -1,5 +1,6 @@
 """Tasks of all kinds that a lost broker may have held."""
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
@@ -115,5 +116,53 @@ class Alarmed(BaseTask):
         return await spawn.spawn_with_callback(members, Sum("sum"), on_failure=Tally("alarm"), when=When.ALL_DONE)
 
 
-_CLASSES = (Plain, Kept, Alone, Later, Sum, Group, Mended, Lossy, Waits, Tally, Refuses, Called, Alarmed)
+class Hangs(Sum):
+    """Its first run reads all, and does not end."""
+
+    async def execute(self, results: JoinResults) -> list[object]:
+        found = await super().execute(results)
+        if RUNS[self.name] == 1:
+            await asyncio.Event().wait()
+        return found
+
+
+class Held(BaseTask):
+    """Its callback, that neither is tracked nor may be a dead letter, is running for long."""
+
+    async def execute(self, spawn: CallbackSpawner) -> str:
+        return await spawn.spawn_with_callback([Kept("one"), Plain("two")], Hangs("hangs"))
+
+
+@dataclass
+class Follows(BaseTask):
+    """A link of a chain, whose first run does not end."""
+
+    found: str = ""
+    takes_result = "found"
+
+    async def execute(self) -> str:
+        RUNS["follows"] += 1
+        if RUNS["follows"] == 1:
+            await asyncio.Event().wait()
+        return f"after {self.found}"
+
+
+_CLASSES = (
+    Plain,
+    Kept,
+    Alone,
+    Later,
+    Sum,
+    Group,
+    Mended,
+    Lossy,
+    Waits,
+    Tally,
+    Refuses,
+    Called,
+    Alarmed,
+    Hangs,
+    Held,
+    Follows,
+)
 ALL = {f"r:{cls.__name__}": cls for cls in _CLASSES}
