@@ -7,6 +7,8 @@ import msgspec
 import pytest
 
 from natsume.adapters.nats.broker import Broker
+from natsume.adapters.nats.embedded import EmbeddedServer
+from natsume.exceptions import BrokerError
 from natsume.model.lock import Blocked, Holding, Want
 from natsume.ports import Lease, Leases
 from natsume.testing import leases as held_keys
@@ -48,6 +50,19 @@ async def test_who_has_it_may_take_it_again(leases: Leases) -> None:
     first = await taken(leases, "one")
     again = await taken(leases, "one")
     assert again.revision > first.revision
+
+
+async def test_what_cannot_be_released_while_the_broker_is_away_is_when_it_is_back(
+    leases: Leases, broker: Broker, natsume_server: EmbeddedServer
+) -> None:
+    lease = await taken(leases, "one", ttl_s=600.0)
+    other = await taken(leases, "one", ttl_s=600.0, key="JOB.2")
+    await asyncio.to_thread(natsume_server.kill)
+    with pytest.raises(BrokerError):
+        await leases.release(lease)
+    natsume_server.start()
+    await until(lambda: broker.wire.is_connected)
+    await until(lambda: held_keys(broker), lambda found: found == [other.key])
 
 
 async def test_a_released_lock_is_free_and_listed_no_more(leases: Leases, broker: Broker) -> None:

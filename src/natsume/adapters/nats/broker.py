@@ -159,6 +159,7 @@ class Broker:
         if self._refreshing is not None:
             self._refreshing.cancel()
         self._clock.close()
+        await self.leases.close()
         for value in (self.config, self.limits, self.strikes, self.flags):
             value.close()
         self._limiters_reader.close()

@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from natsume.adapters.nats.direct import DirectReader, Stored
+from natsume.adapters.nats.later import Later
 from natsume.adapters.nats.line import Line, Parked
 from natsume.adapters.nats.publish import WRONG_LAST_SEQUENCE, Publisher
 from natsume.adapters.nats.request import Request
@@ -59,6 +60,7 @@ class KvLeases:
         self._line = line
         self._strikes = strikes
         self._now = now
+        self._later = Later()
         self.epoch = 0
 
     async def acquire(self, want: Want, holding: Holding, *, waited: bool = False) -> Lease | Blocked:
@@ -107,7 +109,23 @@ class KvLeases:
         return True
 
     async def release(self, lease: Lease) -> None:
-        """Hand the place to who is next, or give it back; does nothing if it is lost."""
+        """Hand the place to who is next, or give it back; does nothing if it is lost.
+
+        Where the broker does not answer, that is tried again later, for a lock must not wait for its end: BrokerError.
+        """
+        try:
+            await self._give_back(lease)
+        except BrokerError as error:
+            if error.is_transient:
+                what = f"{lease.want.name} could not be given back, it ends by itself"
+                self._later.again(lambda: self._give_back(lease), what, lease.until)
+            raise
+
+    async def close(self) -> None:
+        """Give back nothing more."""
+        await self._later.close()
+
+    async def _give_back(self, lease: Lease) -> None:
         key = lease.want.key
         entry = await self._hand_over(Entry(lease.slot, lease.revision, lease.holding), lease)
         if entry is None:
