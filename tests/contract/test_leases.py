@@ -65,6 +65,14 @@ async def test_what_cannot_be_released_while_the_broker_is_away_is_when_it_is_ba
     await until(lambda: held_keys(broker), lambda found: found == [other.key])
 
 
+async def test_what_is_released_late_is_not_what_the_same_run_has_taken_since(leases: Leases, broker: Broker) -> None:
+    first = await taken(leases, "one", ttl_s=600.0)
+    again = await taken(leases, "one", ttl_s=600.0)
+    await leases.release(first)
+    assert await leases.renew(again)
+    assert await held_keys(broker) == [again.key]
+
+
 async def test_a_released_lock_is_free_and_listed_no_more(leases: Leases, broker: Broker) -> None:
     lease = await taken(leases, "one")
     assert await held_keys(broker) == ["JOB.1.0"]

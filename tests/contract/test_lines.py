@@ -8,7 +8,7 @@ import pytest
 
 from natsume.adapters.nats import leases as leases_module
 from natsume.adapters.nats.broker import Broker
-from natsume.core import outcome, waiting
+from natsume.core import locking, outcome, waiting
 from natsume.enums import Priority, Size
 from natsume.model import subject, times
 from natsume.model.lock import Blocked, Hold, Holding, Mode, Want
@@ -78,6 +78,21 @@ async def test_readers_are_together_and_a_writer_is_alone(waiters: Waiters) -> N
         refused = await waiters.ask(want, task)
         assert isinstance(refused, Blocked)
         assert refused.task == "w1"
+
+
+@pytest.mark.parametrize("got_as_far_as", ["deleted", "reserved"])
+async def test_a_release_that_is_repeated_wakes_who_is_next(waiters: Waiters, got_as_far_as: str) -> None:
+    lease = await waiters.take(MUTEX, "holder")
+    await waiters.wait(MUTEX, "next")
+    leases = waiters.broker.leases
+    if got_as_far_as == "deleted":
+        await leases._delete(lease.revision)
+    else:
+        reserved = Holding("", "next", 1.0, MUTEX.name, hold=Hold.RESERVED)
+        assert await leases._write(MUTEX.key, locking.Place(lease.slot, lease.revision), reserved, 30.0)
+    await waiters.leases.release(lease)
+    await waiters.are_woken("next")
+    await waiters.take(MUTEX, "next", waited=True)
 
 
 async def test_a_writer_gets_in_after_those_that_read_when_it_asked(waiters: Waiters) -> None:

@@ -168,7 +168,7 @@ BATCH_MAX: Final = 10_000
 """Tasks that one call of an actor may run together."""
 
 GATHER_AHEAD: Final = 300
-"""Tasks that are asked for at once, beyond free slots, for calls that are not full."""
+"""Tasks of a lane that are asked for at once beyond free slots, because they run together."""
 
 GATHERED_MAX: Final = 10_000
 """Tasks in one worker's hands, beyond twice its slots, at which it asks for no more to run together."""

@@ -101,7 +101,7 @@ class BatchLocks:
                     _log.info("what is kept of %s for task %s ends by itself: %s", want.name, run.nonce, error)
 
     async def release(self, unless_of: set[str] | None = None, among: Sequence[Run] = ()) -> None:
-        """Give back what is held, but what one of those needs; what cannot be given back ends by itself."""
+        """Give back what is held, but what one of those needs; what cannot be given back now is later."""
         keep = []
         for shared in self._held:
             needed = unless_of is not None and (
@@ -115,7 +115,7 @@ class BatchLocks:
             try:
                 await self._ports.leases.release(lease)
             except BrokerError as error:
-                _log.warning("%s could not be given back, it ends by itself: %s", lease.want.name, error)
+                _log.warning("%s is not given back yet: %s", lease.want.name, error)
         self._held = keep
 
 

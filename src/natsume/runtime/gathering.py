@@ -4,12 +4,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from itertools import chain
+from typing import Final
 
 from natsume.actors.registry import Actor
 from natsume.core.delivery import Delivery
 from natsume.exceptions import NatsumeError
 from natsume.model.limits import GATHER_AHEAD
 from natsume.model.task import Fault, Reason
+
+_PROOF_S: Final = 0.1
 
 
 class Gathering:
@@ -35,7 +38,7 @@ class Gatherings:
         self._slots = slots
         self._ripened = ripened
         self._loop = asyncio.get_running_loop()
-        self._proved = 0
+        self._proved = [(0, 0.0)] * lanes
         self._open: dict[Hashable, Gathering] = {}
         self.ripe: tuple[deque[Gathering], ...] = tuple(deque() for _ in range(lanes))
 
@@ -59,7 +62,7 @@ class Gatherings:
                 self._ripen(next(iter(self._open.values())))
         gathering.deliveries.append(delivery)
         if len(gathering.deliveries) >= gathering.most:
-            self._proved = gathering.most
+            self._proved[lane] = (gathering.most, self._loop.time() + _PROOF_S)
             self._close(gathering)
         elif delivery.task.waits or delivery.task.grants:
             self._ripen(gathering)
@@ -73,16 +76,19 @@ class Gatherings:
         self._close(gathering, queue=False)
         return gathering.deliveries
 
-    def ahead(self) -> int:
-        """How many more to ask for: what open gatherings lack, but no more at once than proved to come.
+    def ahead(self, lane: int) -> int:
+        """How many more to ask of a lane than there are slots for: no more at once than it has proved to bring.
 
-        One that was full proves as many, also for those that are not open yet, until one is ripe before it is full.
+        That is what has gathered of those that are not full; and after one that was full, as many for a moment.
         """
         gathered = lacking = 0
         for gathering in self._open.values():
-            gathered += len(gathering.deliveries)
-            lacking += gathering.most - len(gathering.deliveries)
-        return min(max(self._proved, min(gathered, lacking)), GATHER_AHEAD)
+            if gathering.lane == lane:
+                gathered += len(gathering.deliveries)
+                lacking += gathering.most - len(gathering.deliveries)
+        most, until = self._proved[lane]
+        proved = most if self._loop.time() < until else 0
+        return min(max(proved, min(gathered, lacking)), GATHER_AHEAD)
 
     @property
     def ripe_count(self) -> int:
@@ -122,13 +128,14 @@ class Gatherings:
         return [*full, *self._open.values()]
 
     def _in_time(self, gathering: Gathering) -> None:
-        self._proved = 0
         self._ripen(gathering)
         self._ripened()
 
     def _ripen(self, gathering: Gathering) -> None:
         if gathering.ripe_at is None:
             gathering.ripe_at = self._loop.time()
+            if len(gathering.deliveries) < gathering.most:
+                self._proved[gathering.lane] = (0, 0.0)
             self.ripe[gathering.lane].append(gathering)
 
     def _close(self, gathering: Gathering, *, queue: bool = True) -> None:

@@ -55,7 +55,7 @@ class Holder:
             return lease.token
 
     async def give_back(self, want: Want) -> None:
-        """Give back what was taken last of this lock; one that cannot be given back now ends by itself."""
+        """Give back what was taken last of this lock; one that cannot be given back now is later."""
         self._blocks[want.key] -= 1
         if self._blocks[want.key]:
             return
@@ -68,7 +68,7 @@ class Holder:
         try:
             await self._leases.release(lease)
         except BrokerError as error:
-            _log.warning("%s could not be given back, it ends by itself: %s", want.name, error)
+            _log.warning("%s is not given back yet: %s", want.name, error)
 
     def _held(self, want: Want) -> Lease | None:
         held = (*self._run.leases, *self._run.shared)

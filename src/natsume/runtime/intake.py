@@ -113,7 +113,7 @@ class Intake:
         room = allowance - self.buffered
         gathered_most = limits.GATHERED_MAX + 2 * self.concurrency - len(self.in_hand)
         room = min(room, gathered_most)
-        together = min(self._gatherings.ahead(), gathered_most - room)
+        together = [min(self._gatherings.ahead(lane), gathered_most - room) for lane in range(len(self._lanes))]
         wanted = pick.pulls(room, together, outstanding, self._flowing)
         for number, count in enumerate(wanted):
             if count:

@@ -116,15 +116,24 @@ async def test_more_is_asked_for_than_slots_only_as_far_as_members_came(intake):
     assert 50 <= sum(asked.values()) - before <= 60
 
 
-async def test_a_full_batch_proves_as_many_until_one_waits_in_vain(started):
+@pytest.fixture
+async def gatherings():
+    """One full batch has come, on the second lane."""
     gatherings = Gatherings(ACTORS, len(LANES), SLOTS, lambda: None)
-    few = Registry.of_classes({"t:Few": Few}).actors[0].batching.most
-    for number in range(few):
+    for number in range(Few.batch_max):
         gatherings.add(delivery(number), 1)
-    assert gatherings.ahead() == few
+    return gatherings
+
+
+async def test_a_full_batch_proves_as_many_of_its_lane_until_one_waits_in_vain(gatherings):
+    assert [gatherings.ahead(lane) for lane in range(len(LANES))] == [0, Few.batch_max, 0]
     gatherings.add(delivery(10), 1)
     await until(lambda: gatherings.ripe_count == 2)
-    assert gatherings.ahead() == 1
+    assert gatherings.ahead(1) == 1
+
+
+async def test_what_a_full_batch_proves_is_forgotten(gatherings):
+    await until(lambda: gatherings.ahead(1) == 0)
 
 
 async def test_doubt_and_a_new_run_of_the_broker_reach_what_gathers(intake, started):

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from natsume.adapters.nats.publish import Outcome, read_outcome
+from natsume.adapters.nats.publish import Outcome, Refusal, read_outcome
 from natsume.adapters.nats.wire import Wire
 from natsume.exceptions import BrokerError, Disconnected, NotAcknowledged
 from natsume.model import times
@@ -26,12 +26,6 @@ _START, _APPEND, _COMMIT = 0, 1, 2
 _UNREPORTED = "the broker lost it on the way, or did not say what became of it"
 
 
-class _Refused(msgspec.Struct):
-    description: str = ""
-    code: int = 0
-    err_code: int = 0
-
-
 class _Told(msgspec.Struct):
     """What the server says: the place of a message that it refused, a gap that ends before `seq`, or the end."""
 
@@ -39,7 +33,7 @@ class _Told(msgspec.Struct):
     seq: int = 0
     last_seq: int = 0
     count: int = 0
-    error: _Refused | None = None
+    error: Refusal | None = None
 
 
 _told = msgspec.json.Decoder(_Told)
@@ -110,7 +104,7 @@ class BatchPublisher:
             batch.failed.update((place, NotAcknowledged(_UNREPORTED)) for place in range(told.last_seq, told.seq))
         elif not told.type and not batch.outcome.done():
             outcome = read_outcome(body, headers)
-            if not isinstance(outcome, BrokerError) and told.count < batch.size - 1:  # the last one may be refused
+            if not isinstance(outcome, BrokerError) and told.count < batch.size - (batch.size in batch.failed):
                 outcome = NotAcknowledged(_UNREPORTED)
             batch.outcome.set_result(outcome)
 

@@ -16,6 +16,7 @@ from natsume.adapters.nats.connection import connect_wire
 from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.flags import KvFlags
 from natsume.adapters.nats.inquiries import StreamInquiries
+from natsume.adapters.nats.later import Later
 from natsume.adapters.nats.leases import BUCKET, KvLeases
 from natsume.adapters.nats.letters import StreamLetters
 from natsume.adapters.nats.line import Line
@@ -82,7 +83,10 @@ class Broker:
         self.lines = StreamLines(self._tasks_reader, self.request)
         self.old_records = StreamOldRecords(self._records_reader, self.request)
         self.old_chunks = StreamOldChunks(self._records_reader, self.request, self.stream_info)
-        self.leases = KvLeases(self.publisher, self._locks_reader, self.request, line, self.now, self.strikes)
+        self._later = Later()
+        self.leases = KvLeases(
+            self.publisher, self._locks_reader, self.request, line, self.now, self.strikes, self._later
+        )
         self.locks = LockList(self.publisher, self._locks_reader, self._tasks_reader, self.request, self.leases, line)
         self._claims_reader = DirectReader(wire, f"KV_{claims.BUCKET}")
         self._limiters_reader = DirectReader(wire, f"KV_{limiters.BUCKET}")
@@ -159,7 +163,7 @@ class Broker:
         if self._refreshing is not None:
             self._refreshing.cancel()
         self._clock.close()
-        await self.leases.close()
+        await self._later.close()
         for value in (self.config, self.limits, self.strikes, self.flags):
             value.close()
         self._limiters_reader.close()

@@ -16,7 +16,7 @@ _PAUSE_LAST_S: Final = 2.0
 
 
 class Later:
-    """Steps that are still to be taken; as many as failed."""
+    """Steps that failed for want of an answer, each tried in a task of its own."""
 
     def __init__(self) -> None:
         self._steps: set[asyncio.Task[None]] = set()

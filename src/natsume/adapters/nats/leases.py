@@ -52,15 +52,17 @@ class KvLeases:
         line: Line,
         now: Callable[[], float],
         strikes: KvStrikes | None = None,
+        later: Later | None = None,
     ) -> None:
-        """`now` is the broker's clock; without `strikes` nobody waits for the end of one."""
+        """`now` is the broker's clock; without `strikes` nobody waits for the end of one, without `later` nobody tries
+        again to release a lease."""
         self._publisher = publisher
         self._reader = reader
         self._request = request
         self._line = line
         self._strikes = strikes
         self._now = now
-        self._later = Later()
+        self._later = later
         self.epoch = 0
 
     async def acquire(self, want: Want, holding: Holding, *, waited: bool = False) -> Lease | Blocked:
@@ -109,21 +111,17 @@ class KvLeases:
         return True
 
     async def release(self, lease: Lease) -> None:
-        """Hand the place to who is next, or give it back; does nothing if it is lost.
+        """Hand the place to who is next, or give it back; if it is lost, only who is next is looked after.
 
-        Where the broker does not answer, that is tried again later, for a lock must not wait for its end: BrokerError.
+        Where the broker does not answer this raises BrokerError; it is tried again `later`, until the lease has ended.
         """
         try:
             await self._give_back(lease)
         except BrokerError as error:
-            if error.is_transient:
-                what = f"{lease.want.name} could not be given back, it ends by itself"
+            if error.is_transient and self._later is not None:
+                what = f"{lease.want.name} cannot be given back, it ends by itself"
                 self._later.again(lambda: self._give_back(lease), what, lease.until)
             raise
-
-    async def close(self) -> None:
-        """Give back nothing more."""
-        await self._later.close()
 
     async def _give_back(self, lease: Lease) -> None:
         key = lease.want.key
@@ -131,11 +129,11 @@ class KvLeases:
         if entry is None:
             return
         if not await self._delete(entry.revision):
-            # A renewal may have been on its way: what stands is given back if it is still this holder's.
+            # A renewal may have been on its way: what stands is given back if it is this very lease, and not one that
+            # the same run has taken since. Whatever stands: an earlier try may have got as far as this.
             standing = [one for one in await self.entries(key) if one.slot == lease.slot]
-            if not standing or standing[0].holding.holder != lease.holding.holder:
-                return
-            await self._delete(standing[0].revision)
+            if standing and standing[0].holding == lease.holding:
+                await self._delete(standing[0].revision)
         await self.wake(key, permits=_counted(lease.want))
 
     async def park(self, task: Task, blocked: Blocked, until: float) -> None:

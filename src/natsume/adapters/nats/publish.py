@@ -21,7 +21,9 @@ Tell = Callable[[int, Outcome], None]
 """Takes the number of a publish and its outcome."""
 
 
-class _Error(msgspec.Struct):
+class Refusal(msgspec.Struct):
+    """What the server says of a message that it does not store."""
+
     code: int = 0
     err_code: int = 0
     description: str = ""
@@ -30,7 +32,7 @@ class _Error(msgspec.Struct):
 class _PubAck(msgspec.Struct):
     seq: int = 0
     duplicate: bool = False
-    error: _Error | None = None
+    error: Refusal | None = None
 
 
 _puback = msgspec.json.Decoder(_PubAck)

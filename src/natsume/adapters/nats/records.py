@@ -48,13 +48,13 @@ class StreamRecords:
     async def commit_all(self, records: Sequence[Done]) -> list[bool | BrokerError]:
         """Write each unless one stands, all in one go; of each in order, whether this very run's stands, or why not."""
         told = await self._batches.publish([(*_commitment(record), _encode(record)) for record in records])
-        return [
-            True if refusal is None else await self._decided(record, refusal)
-            for record, refusal in zip(records, told, strict=True)
-        ]
+        decided = (self._decided(record, refusal) for record, refusal in zip(records, told, strict=True))
+        return [True] * len(records) if not any(told) else await asyncio.gather(*decided)
 
-    async def _decided(self, record: Done, refusal: BrokerError) -> bool | BrokerError:
+    async def _decided(self, record: Done, refusal: BrokerError | None) -> bool | BrokerError:
         """Whether a record stands after all; what the server itself refused is asked for once more, alone."""
+        if refusal is None:
+            return True
         if not refusal.code:
             return refusal
         try:
