@@ -173,7 +173,7 @@ GATHER_AHEAD: Final = 300
 GATHERED_MAX: Final = 10_000
 """Tasks in one worker's hands, beyond twice its slots, at which it asks for no more to run together."""
 
-BATCH_STEP: Final = 50
+BATCH_STEP: Final = 100
 """Members that a batch deals with before others have their turn on the event loop."""
 
 TICKS_MADE_UP_MAX: Final = 1000
