@@ -72,6 +72,7 @@ async def test_a_conductor_that_was_away_for_longer_than_every_ttl_loses_nothing
     await until(installation.journal.started, lambda started: len(started) >= GROUPS * MEMBERS // 3)
     await conductor.kill()
     await until(lambda: _undone(installation), lambda count: not count)
+    between = await _not_known_as_called(installation)
     expired.append(await _let_ttls_pass(installation))
     await installation.start_conductor().ready()
     await installation.all_finished(within_s=60.0)
@@ -80,7 +81,17 @@ async def test_a_conductor_that_was_away_for_longer_than_every_ttl_loses_nothing
     print(f"{expired} records had passed their TTL, {len(starts)} tasks ran")
     assert sum(expired)
     assert len(starts) == GROUPS * (MEMBERS + 1) + GROUPS // 2
-    assert {task: lines for task, lines in starts.items() if len(lines) != 1} == {}
+    # What was sent, and not yet noted as sent when its conductor was killed, is sent again: a plain success is known
+    # for an hour, and a copy that comes later is a new task.
+    assert {task for task, lines in starts.items() if len(lines) != 1} <= between
+
+
+async def _not_known_as_called(installation: GroupInstallation) -> set[str]:
+    """The callbacks that have started, and of which their joins do not say that they have fired."""
+    joins = await installation.broker.joins.read([group.join for group in installation.asked])
+    fired = {join for join, (found, _) in joins.items() if found.fired}
+    ran = starts_of(installation)
+    return {group.callback for group in installation.asked if group.callback in ran and group.join not in fired}
 
 
 async def _ask(installation: GroupInstallation, number: int) -> str | None:
