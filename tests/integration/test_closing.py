@@ -24,3 +24,13 @@ async def test_who_closes_while_the_broker_is_gone_tries_no_longer(natsume_serve
     await until(lambda: tries)
     await broker.close()
     assert [task for task in asyncio.all_tasks() if "_attempt_reconnect" in repr(task)] == []
+
+
+async def test_a_connection_that_is_lost_as_it_closes_is_closed(natsume_broker, natsume_server):
+    """A reconnect that has just begun waits for the old transport as well, and is cancelled there."""
+    wire, closing = natsume_broker.wire, []
+    wire.on_lost.append(lambda: closing.append(asyncio.create_task(wire.close())))
+    natsume_server.kill()
+    await until(lambda: closing)
+    await closing[0]
+    assert wire.is_closed

@@ -112,7 +112,14 @@ class Wire(Client):
             _log.exception("a message on %r could not be handled", subject)
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
-        await super()._close(status, do_cbs)
+        try:
+            await super()._close(status, do_cbs)
+        except asyncio.CancelledError:
+            # A reconnect that has just begun waits for the end of the old transport, too: cancelled, it takes that
+            # future along, and nobody has cancelled us.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
         trying = self._reconnection_task
         if trying is not None and trying is not asyncio.current_task():
             # It loses a cancellation that comes with a refusal, would try for ever, and hold up who waits.
