@@ -2,12 +2,16 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from natsume.adapters.sql import migrating
+from natsume.adapters.sql.engine import engine_of
+from natsume.settings import Settings
 from private_mariadb import Mariadb, installed
 
 
@@ -24,6 +28,15 @@ def mariadb() -> Iterator[Mariadb]:
         server = Mariadb(Path(folder))
         yield server
         server.kill()
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """A ledger without rows."""
+    engine = engine_of(Settings(database_url=database_url))
+    await migrating.migrate(engine)
+    yield engine
+    await engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", "mariadb"])

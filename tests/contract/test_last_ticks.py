@@ -2,17 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
-from natsume.adapters.sql import migrating
-from natsume.adapters.sql.engine import engine_of
 from natsume.adapters.sql.ledger import SqlLedger
 from natsume.adapters.sql.ticks import SqlTicks
 from natsume.core.projection import project
 from natsume.model.record import Failure
 from natsume.model.task import State
 from natsume.model.tick import Ran, ScheduleKey
-from natsume.settings import Settings
 from recorded import done, submitted
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -32,14 +27,6 @@ def skipped(key: ScheduleKey, minutes: int) -> tuple[str, bytes]:
     at = due(minutes).timestamp()
     failure = Failure("Skipped", "another was running")
     return done(key.tick(due(minutes)), State.CANCELLED, 0, started_at=at, finished_at=at, failure=failure)
-
-
-@pytest.fixture
-async def engine(database_url):
-    engine = engine_of(Settings(database_url=database_url))
-    await migrating.migrate(engine)
-    yield engine
-    await engine.dispose()
 
 
 async def test_it_is_the_latest_that_started(engine):

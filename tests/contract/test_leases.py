@@ -127,3 +127,12 @@ async def test_tokens_only_grow_from_holder_to_holder(leases: Leases) -> None:
         tokens.append(lease.token)
         await leases.release(lease)
     assert tokens == sorted(set(tokens))
+
+
+async def test_what_is_released_late_is_no_lease_of_another_broker(leases: Leases, broker: Broker) -> None:
+    lease = await taken(leases, "one", ttl_s=600.0)
+    await broker.leases._delete(lease.revision)
+    other = await taken(leases, "two", ttl_s=600.0, key="JOB.2")
+    lease.revision = other.revision  # as it would be in a broker that began anew
+    await broker.leases._give_back_late(lease)
+    assert await held_keys(broker) == [other.key]

@@ -14,11 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from natsume.adapters.nats.direct import DirectReader
 from natsume.adapters.nats.embedded import EmbeddedServer
-from natsume.adapters.sql import migrating
-from natsume.adapters.sql.engine import engine_of
 from natsume.adapters.sql.schema import tasks
 from natsume.core.projection import project
-from natsume.settings import Settings
 from natsume.testing import until
 from private_mariadb import Mariadb
 
@@ -41,14 +38,6 @@ async def installation(tmp_path: Path, database_url: str) -> AsyncIterator[Insta
         finally:
             await installation.close()
             server.kill()
-
-
-@pytest.fixture
-async def engine(database_url):
-    engine = engine_of(Settings(database_url=database_url))
-    await migrating.migrate(engine)
-    yield engine
-    await engine.dispose()
 
 
 class Watch:

@@ -120,8 +120,22 @@ class KvLeases:
         except BrokerError as error:
             if error.is_transient and self._later is not None:
                 what = f"{lease.want.name} cannot be given back, it ends by itself"
-                self._later.again(lambda: self._give_back(lease), what, lease.until)
+                self._later.again(lambda: self._give_back_late(lease), what, lease.until)
             raise
+
+    async def _give_back_late(self, lease: Lease) -> None:
+        """As what stands there now: the broker may be another one meanwhile, and the revision another's lease."""
+        standing = await self._standing(lease)
+        if standing is None:
+            await self.wake(lease.want.key, permits=_counted(lease.want))
+        else:
+            lease.revision = standing.revision
+            await self._give_back(lease)
+
+    async def _standing(self, lease: Lease) -> Entry | None:
+        """This very lease, and not one that the same run has taken since."""
+        found = [one for one in await self.entries(lease.want.key) if one.slot == lease.slot]
+        return found[0] if found and found[0].holding == lease.holding else None
 
     async def _give_back(self, lease: Lease) -> None:
         key = lease.want.key
@@ -129,11 +143,10 @@ class KvLeases:
         if entry is None:
             return
         if not await self._delete(entry.revision):
-            # A renewal may have been on its way: what stands is given back if it is this very lease, and not one that
-            # the same run has taken since. Whatever stands: an earlier try may have got as far as this.
-            standing = [one for one in await self.entries(key) if one.slot == lease.slot]
-            if standing and standing[0].holding == lease.holding:
-                await self._delete(standing[0].revision)
+            # A renewal may have been on its way. Whatever stands: an earlier try may have got as far as this.
+            standing = await self._standing(lease)
+            if standing is not None:
+                await self._delete(standing.revision)
         await self.wake(key, permits=_counted(lease.want))
 
     async def park(self, task: Task, blocked: Blocked, until: float) -> None:
